@@ -1,0 +1,45 @@
+# Every target first creates .venv and installs the project there, unless that is done already.
+
+PYTHON ?= python3
+ARGS ?=
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: help figures test lint lab clean
+
+help:
+	@echo "make figures   regenerate the figures into build/  (ARGS='--profile smoke' for a quick look)"
+	@echo "make lab       open the notebooks in JupyterLab"
+	@echo "make test      check the style of the code, then run the tests  (ARGS='-k cli' for some)"
+	@echo "make lint      check the style of the code alone"
+	@echo "make clean     remove .venv and build/"
+	@echo
+	@echo "PYTHON=python3.12 make ... picks the interpreter that .venv is made with (3.11 or later)."
+
+figures: $(READY)
+	$(BIN)/stylelab figures $(ARGS)
+
+test: lint
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+lab: $(READY)
+	$(BIN)/jupyter lab notebooks $(ARGS)
+
+clean:
+	rm -rf .venv build
+
+$(READY): pyproject.toml
+	@command -v $(PYTHON) >/dev/null 2>&1 || { \
+		echo "$(PYTHON) was not found; install Python 3.11 or later, or name it: make PYTHON=/path/to/python" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "$(PYTHON) is $$($(PYTHON) --version 2>&1); stylelab needs Python 3.11 or later: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "$(PYTHON) cannot make environments; install its venv package, such as python3-venv" >&2; exit 1; }
+	@echo "Installing into .venv, once. PyTorch is large: this may take some minutes."
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --editable '.[dev]'
+	@touch $@
