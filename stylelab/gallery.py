@@ -1,0 +1,174 @@
+"""Images by name: the paper's, downloaded once and verified, and those that need no download.
+
+    gallery.open("neckarfront", size=512)   # the paper's photograph, (1, 3, H, W)
+    gallery.credit("neckarfront")           # 'Tübingen Neckarfront, photograph by ...'
+
+"paper" images come from the addresses in `assets/gallery.json` into `cache_dir()`. "embedded" ones
+are photographs that ship inside scikit-image and scikit-learn, and stylelab's own paintings, which
+stand in for the artworks of figure 3.
+"""
+
+import difflib
+import json
+import os
+import sys
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+from torch import Tensor
+
+from stylelab import images
+from stylelab.download import fetch
+from stylelab.errors import ImageError, SettingError
+
+ASSETS = Path(__file__).parent / "assets"
+KINDS = ("paper", "embedded")
+PACKAGES = {"skimage": "scikit-image", "sklearn": "scikit-learn"}
+
+# Who plays which part in the notebooks; B to F as in the paper's figure 3.
+CASTS = {
+    "paper": {
+        "content": "neckarfront",
+        "B": "shipwreck",
+        "C": "starry_night",
+        "D": "the_scream",
+        "E": "femme_nue_assise",
+        "F": "composition_vii",
+        "texture": "starry_night",
+        "day": "city_by_day",
+        "night": "city_by_night",
+    },
+    "embedded": {
+        "content": "pagoda",
+        "B": "storm",
+        "C": "swirling_night",
+        "D": "burning_dusk",
+        "E": "dark_facets",
+        "F": "bursting_composition",
+        "texture": "swirling_night",
+        "day": "pagoda",
+        "night": "rocket",
+    },
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What is known of an image.
+
+    `file` is its name in the cache ("paper"), or its path inside a package or `assets`
+    ("embedded"); `source` the address it is downloaded from, or where its file came from; `sha256`
+    is empty for embedded images, which may change with the package they ship in.
+    """
+
+    name: str
+    kind: str
+    title: str
+    artist: str
+    year: str
+    licence: str
+    use: str
+    file: str
+    source: str
+    sha256: str
+
+    @property
+    def credit(self) -> str:
+        """One line for a caption."""
+        who = ", ".join(part for part in (self.title, self.artist, self.year) if part)
+        return f"{who} ({self.licence})"
+
+
+@cache
+def entries() -> dict[str, Entry]:
+    """All images by name."""
+    table = json.loads((ASSETS / "gallery.json").read_text(encoding="utf-8"))
+    return {name: Entry(name=name, **fields) for name, fields in table.items()}
+
+
+def names(kind: str | None = None) -> list[str]:
+    """The names of all images, or of those of one kind ("paper" or "embedded")."""
+    if kind is not None:
+        _check_kind(kind)
+    return [name for name, entry in entries().items() if kind in (None, entry.kind)]
+
+
+def info(name: str) -> Entry:
+    """The entry of an image; SettingError, with the names most like it, if there is none."""
+    if name in entries():
+        return entries()[name]
+    close = difflib.get_close_matches(str(name), entries(), n=3) or entries()
+    raise SettingError(f"there is no image named {name!r}; did you mean {', '.join(close)}?")
+
+
+def credit(name: str) -> str:
+    """One line for a caption: title, artist, year and licence."""
+    return info(name).credit
+
+
+def path(name: str) -> Path:
+    """The file of an image; one of the paper's is downloaded if it is not in the cache.
+
+    Raises:
+        SettingError: if there is no image of this name.
+        DownloadError: if it is to be downloaded and cannot be.
+        ImageError: if the package it ships in is not installed, or lacks it.
+    """
+    entry = info(name)
+    if entry.kind == "paper":
+        return fetch(entry.source, cache_dir() / entry.file, entry.sha256)
+    package, _, rest = entry.file.partition("/")
+    file, cure = ASSETS / entry.file, "reinstall stylelab"
+    if package in PACKAGES:
+        cure = f"it ships with {PACKAGES[package]}: pip install 'stylelab[notebooks]'"
+        if spec := find_spec(package):  # finds the package without importing it
+            file = Path(spec.submodule_search_locations[0]) / rest
+    if not file.is_file():
+        raise ImageError(f"the image {name!r} is not installed; {cure}")
+    return file
+
+
+def open(name: str, size: int | None = None) -> Tensor:
+    """The image of this name, `(1, 3, H, W)`, float32 sRGB in [0, 1].
+
+    Args:
+        name: one of `names()`.
+        size: if given, the longer side in pixels.
+
+    Raises:
+        StylelabError: as `path` and `images.load_image` do.
+    """
+    return images.load_image(path(name), size)
+
+
+def cast(kind: str) -> dict[str, str]:
+    """Which image plays which part in the notebooks, for "paper" or "embedded" images.
+
+    The parts: "content"; "B" to "F", figure 3's artworks; "texture", figure 1's artwork; "day" and
+    "night", figure 7's photographs.
+    """
+    _check_kind(kind)
+    return dict(CASTS[kind])
+
+
+def cache_dir() -> Path:
+    """The folder of downloaded files: `$STYLELAB_CACHE`, or the user's cache folder.
+
+    Files already in it, under the names of `assets/gallery.json`, are used as they are.
+    """
+    if chosen := os.environ.get("STYLELAB_CACHE"):
+        return Path(chosen).expanduser()
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA") or "~/AppData/Local"
+    elif sys.platform == "darwin":
+        base = "~/Library/Caches"
+    else:
+        base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(base).expanduser() / "stylelab"
+
+
+def _check_kind(kind: str) -> None:
+    if kind not in KINDS:
+        raise SettingError(f"images must be one of {', '.join(KINDS)}; got {kind!r}")
