@@ -1,0 +1,42 @@
+"""stylelab: Image Style Transfer Using Convolutional Neural Networks, figure by figure.
+
+    import stylelab
+
+    network = stylelab.load("vgg19-mini")
+    content, style = stylelab.load_image("photo.jpg", 512), stylelab.load_image("painting.jpg", 512)
+    result = stylelab.transfer(network, content, style, alpha_beta=1e-3)
+    stylelab.save_image(result.images, "out.png")
+
+Names are looked up in their modules when first used, so that `stylelab --help` need not wait for
+PyTorch.
+"""
+
+from importlib import import_module
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "CONTENT_LAYER": "vgg",
+    "LAYERS": "vgg",
+    "STYLE_LAYERS": "vgg",
+    "VGG": "vgg",
+    "Result": "synthesis",
+    "StylelabError": "errors",
+    "load": "networks",
+    "load_image": "images",
+    "reconstruct_content": "synthesis",
+    "reconstruct_style": "synthesis",
+    "save_image": "images",
+    "transfer": "synthesis",
+}
+__all__ = list(_HOMES)
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *_HOMES]

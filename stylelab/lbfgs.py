@@ -1,0 +1,169 @@
+"""Batched L-BFGS: N independent problems in one tensor, as a generator of states.
+
+Limited-memory BFGS (Nocedal and Wright, Numerical Optimization, algorithms 7.4 and 7.5) in the form
+used for style transfer since the paper: no line search, one evaluation of loss and gradient a step.
+What a line search would guard against is guarded per image instead: no step is longer than a trust
+radius, which grows to twice any step kept; a step to a loss that is not finite, or above all of the
+last few, is taken back and the radius shrinks; a second one in a row also empties that image's
+history. All decisions are made by masks on the device, image by image: an image in a batch follows
+the path it follows alone, and nothing waits for the host.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from stylelab.errors import SettingError
+
+ValueAndGrad = Callable[[Tensor], tuple[dict[str, Tensor], Tensor]]
+
+
+@dataclass(frozen=True)
+class State:
+    """Where an optimisation stands after `step` steps; tensors are not changed afterwards.
+
+    Attributes:
+        step: number of steps done; 0 is the starting point, evaluated.
+        image: the current iterates, `(N, 3, H, W)`.
+        terms: their weighted losses by term, each `(N,)`.
+        loss: the sum of the terms, `(N,)`.
+        accepted: whether each image's last step was kept, `(N,)` bool.
+        best: the iterates of lowest loss so far, `(N, 3, H, W)`.
+        best_loss: their losses, `(N,)`.
+    """
+
+    step: int
+    image: Tensor
+    terms: dict[str, Tensor]
+    loss: Tensor
+    accepted: Tensor
+    best: Tensor
+    best_loss: Tensor
+
+
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    """Inner product of each image of `(N, D)` tensors, `(N, 1)`."""
+    return (a * b).sum(1, keepdim=True)
+
+
+class _History:
+    """The last pairs (s, y) of N problems in one preallocated ring, `(m, N, D)`.
+
+    A pair that does not count for an image has rho = 0 there and so leaves its direction alone.
+    """
+
+    def __init__(self, length: int, like: Tensor) -> None:
+        self.s = like.new_zeros(length, *like.shape)
+        self.y = torch.zeros_like(self.s)
+        self.rho = like.new_zeros(length, len(like), 1)
+        self.scale = like.new_zeros(len(like), 1)  # initial inverse Hessian; 0: no pair yet
+        self.count = 0
+
+    def push(self, s: Tensor, y: Tensor, keep: Tensor) -> None:
+        """Store a pair for the images `keep` `(N, 1)` whose curvature is positive."""
+        ys, yy, slot = _dot(y, s), _dot(y, y), self.count % len(self.s)
+        keep = keep & (ys > 1e-10 * yy.sqrt() * _dot(s, s).sqrt())
+        self.s[slot] = torch.where(keep, s, 0.0)  # 0 and not s: 0 times NaN would be NaN
+        self.y[slot] = torch.where(keep, y, 0.0)
+        self.rho[slot] = torch.where(keep, 1 / ys, 0.0)
+        self.scale = torch.where(keep, ys / yy, self.scale)
+        self.count += 1
+
+    def forget(self, which: Tensor) -> None:
+        """Empty the history of the images `which` `(N, 1)`."""
+        self.rho.masked_fill_(which, 0.0)
+        self.scale = self.scale.masked_fill(which, 0.0)
+
+    def times(self, gradient: Tensor) -> Tensor:
+        """The two-loop recursion: the inverse Hessian's estimate times `gradient` `(N, D)`."""
+        last = range(max(0, self.count - len(self.s)), self.count)
+        slots = [i % len(self.s) for i in last]
+        q, alphas = gradient.clone(), {}
+        for i in reversed(slots):
+            alphas[i] = self.rho[i] * _dot(self.s[i], q)
+            q -= alphas[i] * self.y[i]
+        q *= self.scale
+        for i in slots:
+            q += (alphas[i] - self.rho[i] * _dot(self.y[i], q)) * self.s[i]
+        return q
+
+
+def lbfgs(
+    value_and_grad: ValueAndGrad,
+    start: Tensor,
+    *,
+    history: int = 20,
+    first_step: float = 0.02,
+    patience: int = 5,
+) -> Iterator[State]:
+    """Minimise N independent problems; yields the start's State, then one for each step, for ever.
+
+    Args:
+        value_and_grad: image `(N, ...)` to its losses by term, each `(N,)`, and the gradient.
+        start: the starting images, `(N, ...)`.
+        history: pairs (s, y) kept per image.
+        first_step: the first trust radius, as the root mean square change of a pixel.
+        patience: a loss above the largest of this many last ones takes the step back.
+
+    Raises:
+        SettingError: if an argument is out of range, or the loss at the start is not finite.
+    """
+    if history < 1 or patience < 1 or not first_step > 0:
+        raise SettingError(
+            "history and patience must be at least 1 and first_step above 0, got "
+            f"{history}, {patience} and {first_step}"
+        )
+
+    def evaluate(flat: Tensor) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+        terms, gradient = value_and_grad(flat.view_as(start))
+        return terms, sum(terms.values())[:, None], gradient.reshape(len(flat), -1)
+
+    x = start.detach().reshape(len(start), -1).clone()
+    terms, loss, gradient = evaluate(x)
+    if not torch.isfinite(loss).all():
+        bad = int((~torch.isfinite(loss[:, 0])).nonzero()[0])
+        raise SettingError(f"the loss of image {bad} is {float(loss[bad, 0])} at the start")
+    pairs = _History(history, x)
+    radius = torch.full_like(loss, first_step * x.shape[1] ** 0.5)
+    recent = loss.repeat(1, patience)
+    best, best_loss = x, loss
+    accepted = torch.ones_like(loss, dtype=torch.bool)
+    step = 0
+    while True:
+        yield State(
+            step,
+            x.view_as(start),
+            terms,
+            loss[:, 0],
+            accepted[:, 0],
+            best.view_as(start),
+            best_loss[:, 0],
+        )
+        step += 1
+        direction = -pairs.times(gradient)
+        slope = _dot(direction, gradient)
+        uphill = ~((slope < 0) & slope.isfinite())  # also where there is no history: slope is 0
+        pairs.forget(uphill)
+        direction = torch.where(uphill, -gradient, direction)
+        length = _dot(direction, direction).sqrt().clamp_min(torch.finfo(x.dtype).tiny)
+        moved = torch.where(uphill, radius, torch.minimum(radius, length))
+        direction = direction * (moved / length)
+        trial = x + direction
+        new_terms, new_loss, new_gradient = evaluate(trial)
+        refused_before = ~accepted
+        accepted = (new_loss <= recent.amax(1, keepdim=True)) & torch.isfinite(new_gradient).all(
+            1, keepdim=True
+        )
+        pairs.push(direction, new_gradient - gradient, accepted)
+        pairs.forget(~accepted & refused_before)
+        radius = torch.where(accepted, torch.maximum(radius, 2 * moved), moved / 4)
+        x = torch.where(accepted, trial, x)
+        gradient = torch.where(accepted, new_gradient, gradient)
+        loss = torch.where(accepted, new_loss, loss)
+        keep = accepted[:, 0]
+        terms = {name: torch.where(keep, new_terms[name], terms[name]) for name in terms}
+        recent = torch.cat([recent[:, 1:], loss], 1)
+        better = loss < best_loss
+        best, best_loss = torch.where(better, x, best), torch.where(better, loss, best_loss)

@@ -1,0 +1,127 @@
+"""The paper's equations, one function each, on feature maps `(N, C, H, W)`.
+
+Symbols: at a layer l with N_l feature maps of M_l = H_l x W_l positions, F holds the responses to
+the generated image, P to the content image; G and A are the Gram matrices of the generated and the
+style image. All losses are per image, `(N,)`: the images of a batch never mix.
+
+**Sums and means.** Equation 1 is a sum over units, equation 4 in effect a mean, so that a ratio
+alpha/beta in equation 7 would mean something else at every image size. The ratios printed in the
+paper are, in the authors' released code, between *means*: content is the mean squared error over
+the units of the layer, style the mean over the N_l x N_l entries of (G/M_l - A/M_l)^2. With
+equations 1 and 4 these are
+
+    mean content = 2 / (N_l M_l) L_content        mean style = 4 L_style
+
+so the ratio r between means is alpha/beta = r / (2 N_l M_l) in equation 7. `stylelab.objective`
+uses the means; `paper_ratio` converts.
+
+**Readouts.** A network with a readout R (see `stylelab.vgg`) has distances measured between
+R [F; 1], F with a constant feature map of ones appended. Nothing is read out position by position
+for Gram matrices, since Gram(R [F; 1]) = R Gram([F; 1]) R^T. Where R is the triangular factor of
+[A b] = Q R, these are the distances between the features A F + b, exactly: Q keeps lengths.
+"""
+
+import torch
+from torch import Tensor
+
+
+def content_loss(features: Tensor, target: Tensor, readout: Tensor | None = None) -> Tensor:
+    """Equation 1: L_content = 1/2 sum_ij (F_ij - P_ij)^2, `(N,)`.
+
+    Args:
+        features: F, `(N, C, H, W)`.
+        target: P, `(N or 1, C, H, W)`.
+        readout: optional `(m, C + 1)` matrix; its constant column cancels in the difference.
+    """
+    difference = features - target
+    if readout is not None:
+        difference = torch.einsum("mc,nchw->nmhw", readout[:, :-1], difference)
+    return 0.5 * difference.square().sum((1, 2, 3))
+
+
+def content_gradient(features: Tensor, target: Tensor) -> Tensor:
+    """Equation 2: dL_content/dF, `(N, C, H, W)`: F - P where F > 0, else 0.
+
+    The case F = 0 is the ReLU's: its output is the feature, so no gradient passes below zero.
+    """
+    return (features - target) * (features > 0)
+
+
+def gram_matrix(features: Tensor, readout: Tensor | None = None) -> Tensor:
+    """Equation 3: G_ij = sum_k F_ik F_jk, a sum over positions k, `(N, C, C)`.
+
+    Args:
+        features: F, `(N, C, H, W)`.
+        readout: optional `(m, C + 1)` matrix R; the result is then R Gram([F; 1]) R^T, `(N, m, m)`.
+    """
+    flat = features.flatten(2)
+    gram = flat @ flat.mT
+    if readout is None:
+        return gram
+    sums = flat.sum(2, keepdim=True)
+    positions = torch.full_like(sums[:, :1], flat.shape[2])
+    gram = torch.cat([torch.cat([gram, sums], 2), torch.cat([sums.mT, positions], 2)], 1)
+    return readout @ gram @ readout.mT
+
+
+def style_layer_loss(
+    gram: Tensor, target: Tensor, positions: int, target_positions: int, units: int
+) -> Tensor:
+    """Equation 4: E_l = 1 / (4 N_l^2 M_l^2) sum_ij (G_ij - A_ij)^2, `(N,)`.
+
+    Each Gram matrix is divided by its own M_l, so that images of different sizes can be compared;
+    for equal sizes that is the paper's equation.
+
+    Args:
+        gram: G, `(N, C, C)`.
+        target: A, `(N or 1, C, C)`.
+        positions: M_l of the generated image.
+        target_positions: M_l of the style image.
+        units: N_l.
+    """
+    difference = gram / positions - target / target_positions
+    return difference.square().sum((1, 2)) / (4 * units**2)
+
+
+def style_layer_gradient(features: Tensor, target: Tensor) -> Tensor:
+    """Equation 6: dE_l/dF = 1 / (N_l^2 M_l^2) (F^T (G - A))_ji where F > 0, else 0.
+
+    Args:
+        features: F, `(N, C, H, W)`.
+        target: A, `(N or 1, C, C)`, of a style image of the same size.
+    """
+    units, positions = features.shape[1], features[0, 0].numel()
+    product = ((gram_matrix(features) - target) @ features.flatten(2)).view_as(features)
+    return product * (features > 0) / (units * positions) ** 2
+
+
+def style_loss(layer_losses: list[Tensor], weights: list[float]) -> Tensor:
+    """Equation 5: L_style = sum_l w_l E_l, `(N,)`."""
+    return sum(w * e for w, e in zip(weights, layer_losses, strict=True))
+
+
+def total_loss(content: Tensor, style: Tensor, alpha: float, beta: float) -> Tensor:
+    """Equation 7: L_total = alpha L_content + beta L_style, `(N,)`."""
+    return alpha * content + beta * style
+
+
+def paper_ratio(alpha_beta: float, units: int, positions: int) -> float:
+    """The alpha/beta of equation 7, as written, that a ratio between means stands for.
+
+    Args:
+        alpha_beta: ratio between mean content and mean style loss, as `transfer` takes it.
+        units: N_l of the content layer.
+        positions: M_l of the content layer.
+    """
+    return alpha_beta / (2 * units * positions)
+
+
+def total_variation(image: Tensor) -> Tensor:
+    """Mean squared difference of neighbouring pixels, `(N,)`; not in the paper, off by default.
+
+    Args:
+        image: `(N, 3, H, W)`, sRGB in [0, 1].
+    """
+    down = (image[:, :, 1:] - image[:, :, :-1]).square().mean((1, 2, 3))
+    right = (image[:, :, :, 1:] - image[:, :, :, :-1]).square().mean((1, 2, 3))
+    return down + right

@@ -1,0 +1,228 @@
+"""The paper's three experiments: content reconstruction, style reconstruction, style transfer.
+
+Each optimises a batch of images, one for every panel of a figure, and returns a `Result`. Progress
+is shown with tqdm; an interrupt (Ctrl-C, or the notebook's stop button) ends an optimisation with
+what it has.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from tqdm.auto import tqdm
+
+from stylelab.errors import SettingError
+from stylelab.lbfgs import State, lbfgs
+from stylelab.objective import Objective, Target, content_representation, style_representation
+from stylelab.vgg import CONTENT_LAYER, STYLE_LAYERS, VGG
+
+
+@dataclass(frozen=True)
+class Result:
+    """What an optimisation of N images ended with.
+
+    Attributes:
+        images: the best iterates, `(N, 3, H, W)`, sRGB clamped to [0, 1], on the CPU.
+        history: weighted loss per term after every step, from the start on: `(steps + 1, N)` each.
+        steps: steps done.
+        seconds: wall time of the optimisation.
+        interrupted: whether it was stopped before the steps asked for.
+    """
+
+    images: Tensor
+    history: dict[str, Tensor]
+    steps: int
+    seconds: float
+    interrupted: bool
+
+    @property
+    def losses(self) -> Tensor:
+        """Total loss after every step, `(steps + 1, N)`."""
+        return torch.stack(list(self.history.values())).sum(0)
+
+
+def white_noise(height: int, width: int, seeds: Sequence[int]) -> Tensor:
+    """White noise, uniform in [0, 1], one image for each seed, `(N, 3, H, W)`.
+
+    An image depends on its seed alone, not on its place in the batch or on the device.
+    """
+    makers = [torch.Generator().manual_seed(seed) for seed in seeds]
+    return torch.stack([torch.rand(3, height, width, generator=maker) for maker in makers])
+
+
+def optimise(
+    objective: Objective, start: Tensor, steps: int, *, progress: bool = True, label: str = ""
+) -> Result:
+    """Minimise `objective` from `start` `(N, 3, H, W)` with L-BFGS for `steps` steps.
+
+    Raises:
+        SettingError: if `steps` is negative or the loss at the start is not finite.
+    """
+    if steps < 0:
+        raise SettingError(f"steps must be 0 or more, got {steps}")
+    began, terms, state, interrupted = time.perf_counter(), [], None, False
+    try:
+        with tqdm(total=steps, desc=label, disable=not progress, unit="step") as bar:
+            for state in lbfgs(objective.value_and_grad, start):
+                terms.append(state.terms)
+                bar.update(state.step - bar.n)
+                if state.step == steps:
+                    break
+    except KeyboardInterrupt:
+        if state is None:
+            raise
+        interrupted = True
+    return _result(state, terms, time.perf_counter() - began, interrupted)
+
+
+def _result(state: State, terms: list[dict], seconds: float, interrupted: bool) -> Result:
+    history = {name: torch.stack([t[name] for t in terms]).cpu() for name in terms[0]}
+    images = state.best.detach().clamp(0, 1).float().cpu()
+    return Result(images, history, state.step, seconds, interrupted)
+
+
+def _place(network: VGG, image: Tensor, name: str) -> Tensor:
+    """`image` checked and moved to the network's device and dtype."""
+    if image.dim() != 4 or image.shape[:2] != (1, 3):
+        raise SettingError(f"{name} must be one image (1, 3, H, W), got {tuple(image.shape)}")
+    weight = network.input.weight
+    return image.to(weight.device, weight.dtype)
+
+
+def _one_hot(rows: Sequence[Sequence[str]], layers: Sequence[str], like: Tensor) -> dict:
+    """Per layer, 1 / (layers of the row) for each row that has it, else 0: `(N,)`."""
+    table = [[1 / len(set(row)) if layer in row else 0.0 for row in rows] for layer in layers]
+    return {layer: like.new_tensor(w) for layer, w in zip(layers, table, strict=True)}
+
+
+def reconstruct_content(
+    network: VGG,
+    content: Tensor,
+    layers: Sequence[str],
+    *,
+    steps: int = 500,
+    seed: int = 0,
+    progress: bool = True,
+) -> Result:
+    """Figure 1, content: from white noise, one image for each layer whose features it matches.
+
+    Args:
+        network: a VGG.
+        content: `(1, 3, H, W)`, sRGB in [0, 1].
+        layers: one content layer per image of the batch.
+        steps: L-BFGS steps.
+        seed: of the white noise, the same for all images.
+        progress: show a progress bar.
+    """
+    content = _place(network, content, "content")
+    features = content_representation(network, content, layers)
+    weights = _one_hot([[layer] for layer in layers], list(features), content)
+    targets = {layer: Target(values, weights[layer]) for layer, values in features.items()}
+    start = white_noise(*content.shape[2:], [seed] * len(layers)).to(content)
+    objective = Objective(network, content=targets)
+    return optimise(objective, start, steps, progress=progress, label="content reconstruction")
+
+
+def reconstruct_style(
+    network: VGG,
+    style: Tensor,
+    subsets: Sequence[Sequence[str]],
+    *,
+    size: tuple[int, int] | None = None,
+    steps: int = 500,
+    seed: int = 0,
+    progress: bool = True,
+) -> Result:
+    """Figure 1, style: from white noise, one image for each subset of layers it matches in style.
+
+    Args:
+        network: a VGG.
+        style: `(1, 3, H, W)`, sRGB in [0, 1].
+        subsets: the style layers of each image of the batch, equally weighted (w_l = 1/layers).
+        size: (height, width) of the images; the style image's when None.
+        steps: L-BFGS steps.
+        seed: of the white noise, the same for all images.
+        progress: show a progress bar.
+    """
+    style = _place(network, style, "style")
+    grams = style_representation(network, style, [layer for row in subsets for layer in row])
+    weights = _one_hot(subsets, list(grams), style)
+    targets = {layer: Target(gram, weights[layer]) for layer, gram in grams.items()}
+    start = white_noise(*(size or style.shape[2:]), [seed] * len(subsets)).to(style)
+    objective = Objective(network, style=targets)
+    return optimise(objective, start, steps, progress=progress, label="style reconstruction")
+
+
+def transfer(
+    network: VGG,
+    content: Tensor,
+    style: Tensor | Sequence[Tensor],
+    *,
+    alpha_beta: float | Sequence[float] = 1e-3,
+    content_layer: str = CONTENT_LAYER,
+    style_layers: Sequence[str] = STYLE_LAYERS,
+    init: str = "content",
+    steps: int = 500,
+    seed: int | Sequence[int] = 0,
+    tv_weight: float = 0.0,
+    progress: bool = True,
+) -> Result:
+    """Style transfer (equation 7): the content of one image in the style of others.
+
+    `style`, `alpha_beta` and `seed` may each be one value or one for every image of the batch.
+
+    Args:
+        network: a VGG.
+        content: `(1, 3, H, W)`, sRGB in [0, 1]; the results have its size.
+        style: `(1, 3, H, W)` images, of any sizes.
+        alpha_beta: weight of the mean content loss over that of the mean style loss, as printed
+            in the paper (see `stylelab.losses`); beta is 1.
+        content_layer: the layer matched in content.
+        style_layers: the layers matched in style, each with w_l = 1/layers.
+        init: start from "content", "style" (resized to the content's size) or white "noise".
+        steps: L-BFGS steps.
+        seed: of the white noise; without effect on other starts.
+        tv_weight: weight of the total variation, 0 in the paper.
+        progress: show a progress bar.
+
+    Raises:
+        SettingError: for arguments out of range or of different batch lengths.
+    """
+    styles = [style] if isinstance(style, Tensor) else list(style)
+    ratios = list(alpha_beta) if isinstance(alpha_beta, Sequence) else [alpha_beta]
+    seeds = list(seed) if isinstance(seed, Sequence) else [seed]
+    count = max(len(styles), len(ratios), len(seeds))
+    for name, values in (("style", styles), ("alpha_beta", ratios), ("seed", seeds)):
+        if len(values) not in (1, count):
+            raise SettingError(f"{name} has {len(values)} values; give 1 or {count}, as the others")
+    if not all(0 <= ratio < float("inf") for ratio in ratios):
+        raise SettingError(f"alpha_beta must be finite and 0 or more, got {alpha_beta}")
+    if not style_layers:
+        raise SettingError("style_layers is empty; use reconstruct_content for content alone")
+    content = _place(network, content, "content")
+    styles = [_place(network, image, "style") for image in styles]
+    alpha = content.new_tensor(ratios).expand(count)
+    features = content_representation(network, content, [content_layer])
+    grams = [style_representation(network, image, style_layers) for image in styles]
+    share = torch.full_like(alpha, 1 / len(set(style_layers)))
+    start = {
+        "content": lambda: content,
+        "style": lambda: torch.cat(
+            [F.interpolate(s, content.shape[2:], mode="bicubic", antialias=True) for s in styles]
+        ).clamp(0, 1),
+        "noise": lambda: white_noise(*content.shape[2:], seeds).to(content),
+    }
+    if init not in start:
+        raise SettingError(f"init must be one of {', '.join(start)}, got {init!r}")
+    objective = Objective(
+        network,
+        content={content_layer: Target(features[content_layer], alpha)},
+        style={layer: Target(torch.cat([g[layer] for g in grams]), share) for layer in grams[0]},
+        tv_weight=tv_weight,
+    )
+    first = start[init]()
+    first = first.expand(count, -1, -1, -1) if len(first) == 1 else first
+    return optimise(objective, first, steps, progress=progress, label="transfer")

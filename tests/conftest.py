@@ -1,0 +1,30 @@
+"""What several tests use."""
+
+import pytest
+import torch
+from torch import nn
+
+from stylelab.networks import imagenet_input
+from stylelab.vgg import LAYERS, VGG
+
+
+@pytest.fixture
+def tiny_network():
+    """Maker of a small random VGG down to conv5_1, in float64, with or without readouts."""
+
+    def make(*, readouts: bool = False, padding: str = "reflect", dtype=torch.float64) -> VGG:
+        maker = torch.Generator().manual_seed(0)
+        network = VGG(dict.fromkeys(LAYERS[:13], 6), padding=padding, name="tiny")
+        network.input.load_state_dict(imagenet_input())
+        for layer in network.layers:
+            conv = network.get_submodule(layer)
+            nn.init.kaiming_normal_(conv.weight, nonlinearity="relu", generator=maker)
+            nn.init.zeros_(conv.bias)
+            if readouts:
+                network.units[layer] = 16
+                matrix = torch.randn(7, 7, generator=maker).triu()
+                network.readouts[layer] = nn.Parameter(matrix, requires_grad=False)
+        network.sha256 = ""
+        return network.to(dtype)
+
+    return make
