@@ -1,0 +1,6 @@
+"""`python -m stylelab` is `stylelab`."""
+
+from stylelab.cli import main
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,136 @@
+"""What the commands do, from the arguments that `stylelab.cli` has read to an exit code."""
+
+import json
+from argparse import Namespace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from stylelab import __version__, gallery, images, networks, runner, synthesis
+from stylelab.cli import FAILED, INTERRUPTED, complain
+from stylelab.download import sha256_of
+from stylelab.errors import DownloadError, ImageError, SettingError
+from stylelab.vgg import CONTENT_LAYER, STYLE_LAYERS, VGG
+
+
+def figures(arguments: Namespace) -> int:
+    """Run the notebooks and say how it went."""
+    settings = ("network", "images", "size", "steps", "init", "seed", "device")
+    overrides = {name: getattr(arguments, name) for name in settings}
+    outcomes = runner.run_notebooks(
+        arguments.names,
+        profile=arguments.profile,
+        overrides={name: value for name, value in overrides.items() if value is not None},
+        output=arguments.output,
+        notebooks=arguments.notebooks,
+    )
+    folder, failed = outcomes[0].path.parent, sum(bool(outcome.error) for outcome in outcomes)
+    if outcomes[-1].interrupted:
+        return complain(f"interrupted; what was finished before is in {folder}", INTERRUPTED)
+    if failed:
+        return complain(f"{failed} of {len(outcomes)} notebooks failed; see {folder}")
+    print(f"Figures, their records and the executed notebooks are in {folder}")
+    return 0
+
+
+def transfer(arguments: Namespace) -> int:
+    """Paint one image in the style of another; all that can be wrong is found before the work."""
+    output = images.check_output(arguments.output)
+    paths = {"content": _image(arguments.content), "style": _image(arguments.style)}
+    if output.exists() and any(output.samefile(path) for path in paths.values()):
+        raise SettingError(f"--output {output} is one of the two images; name another file")
+    originals = {role: images.load_image(path) for role, path in paths.items()}
+    device = networks.pick_device(arguments.device)
+    network = networks.load(arguments.network, device=device)
+    content, style = (
+        _fit(original, paths[role], arguments.size, network) for role, original in originals.items()
+    )
+    print(
+        f"{arguments.content} ({_sides(content)}) in the style of {arguments.style} "
+        f"({_sides(style)}): network {network.name} on {device}, alpha/beta "
+        f"{arguments.alpha_beta:g}, {arguments.steps} steps from {arguments.init}",
+        flush=True,
+    )
+    settings = ("alpha_beta", "init", "steps", "seed")
+    used = {name: getattr(arguments, name) for name in settings}
+    result = synthesis.transfer(network, content, style, **used)
+    record = {
+        **{role: {"file": p.name, "sha256": sha256_of(p)} for role, p in paths.items()},
+        **{"network": network.name, "network_sha256": network.sha256, "pooling": network.pooling},
+        **used,
+        **{"size": arguments.size, "steps_done": result.steps, "seconds": round(result.seconds, 1)},
+        **{"first_loss": float(result.losses[0]), "best_loss": float(result.losses.min())},
+        **{"device": str(device), "stylelab": __version__, "torch": torch.__version__},
+    }
+    metadata = {"Software": f"stylelab {__version__}", "Comment": json.dumps(record)}
+    images.save_image(result.images, output, metadata=metadata)
+    if result.interrupted:
+        done = f"after {result.steps} of {arguments.steps} steps"
+        return complain(f"interrupted {done}; the best image so far is {output}", INTERRUPTED)
+    print(f"{output}: {result.steps} steps in {result.seconds:.0f} s")
+    return 0
+
+
+def fetch(arguments: Namespace) -> int:
+    """Download what was asked for; where something cannot be had, the others still are."""
+    remote = [name for name in networks.names() if networks.info(name).url]
+    pictures = gallery.names("paper")
+    groups = {"images": pictures, "all": [*pictures, *remote]}
+    asked = arguments.names or ["images", str(runner.PROFILES["paper"]["network"])]
+    known = [*groups, *remote, *pictures]
+    for name in asked:
+        if name not in known:
+            choices = ", ".join(known)
+            raise SettingError(f"there is nothing to fetch named {name!r}; choose from {choices}")
+    code = 0
+    for name in dict.fromkeys(member for each in asked for member in groups.get(each, [each])):
+        try:
+            path = networks.fetch(name) if name in remote else gallery.path(name)
+            print(f"{name:<18} {path}", flush=True)
+        except DownloadError as error:
+            code = complain(error, FAILED)
+    return code
+
+
+def show_networks(arguments: Namespace) -> int:
+    """Print the networks known by name."""
+    print(f"{'name':<12} {'here':<9} {'size':>7}  {'licence':<36} what it is")
+    for name in networks.names():
+        source = networks.info(name)
+        here = "fetch it" if not networks.is_cached(name) else "yes" if source.url else "always"
+        size = f"{source.bytes / 1e6:.0f} MB" if source.bytes else "-"
+        print(f"{name:<12} {here:<9} {size:>7}  {source.licence:<36} {source.description}")
+    print("\n--network takes one of these names, random:SEED, or the path of a file with weights.")
+    return 0
+
+
+def _image(name: str) -> Path:
+    """The file of that path, else the gallery's image of that name."""
+    if Path(name).exists():
+        return Path(name)
+    if name in gallery.names():
+        return gallery.path(name)
+    known = ", ".join(gallery.names())
+    raise ImageError(f"{name} does not exist; give an image file, or a name out of {known}")
+
+
+def _fit(original: Tensor, path: Path, size: int, network: VGG) -> Tensor:
+    """`original` with a longer side of `size`, if both have enough pixels for the network."""
+    least = network.min_size([CONTENT_LAYER, *STYLE_LAYERS])
+    if min(original.shape[2:]) < least:
+        raise ImageError(
+            f"{path} has {_sides(original)} pixels; network {network.name} needs at least {least} "
+            "on each side: choose a larger image"
+        )
+    image = images.resize(original, size)
+    if min(image.shape[2:]) < least:
+        raise SettingError(
+            f"{path} has {_sides(image)} pixels at --size {size}; network {network.name} needs at "
+            f"least {least} on each side: choose a larger --size"
+        )
+    return image
+
+
+def _sides(image: Tensor) -> str:
+    return f"{image.shape[3]} x {image.shape[2]}"

@@ -1,0 +1,125 @@
+"""One notebook through papermill: run by this very interpreter, its progress shown from outside.
+
+Needs the notebooks extra; `stylelab.runner` imports this module when it runs something.
+"""
+
+import ast
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import nbformat
+import papermill
+from papermill.clientwrap import PapermillNotebookClient
+from papermill.engines import NBClientEngine, papermill_engines
+
+from stylelab.errors import StylelabError
+
+KERNEL = "python3"
+BAR = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt} of {total_fmt} cells, {elapsed}{postfix}"
+
+
+@contextmanager
+def this_interpreter(environment: Mapping[str, str]) -> Iterator[None]:
+    """Within it the kernel `python3` is the running interpreter, whatever else has that name.
+
+    Args:
+        environment: variables that kernels get on top of this process's own.
+    """
+    before = os.environ.get("JUPYTER_PATH")
+    with tempfile.TemporaryDirectory(prefix="stylelab-kernel-") as folder:
+        spec = Path(folder, "kernels", KERNEL, "kernel.json")
+        spec.parent.mkdir(parents=True)
+        argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        argv.append("--log-level=CRITICAL")  # else its log would run into our progress bars
+        # Jupyter expands $NAME in these values; $$ stands for a dollar sign.
+        escaped = {name: value.replace("$", "$$") for name, value in environment.items()}
+        fields = {"argv": argv, "display_name": "Python 3", "language": "python", "env": escaped}
+        spec.write_text(json.dumps(fields), encoding="utf-8")
+        os.environ["JUPYTER_PATH"] = os.pathsep.join([folder, *([before] if before else [])])
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ["JUPYTER_PATH"]
+            else:
+                os.environ["JUPYTER_PATH"] = before
+
+
+def declared(notebook: Path) -> list[str]:
+    """The parameters that a notebook's cell tagged `parameters` assigns; none without such a cell.
+
+    Raises:
+        StylelabError: if the file is not a notebook, or that cell not plain Python.
+    """
+    try:
+        cells = nbformat.read(notebook, as_version=4).cells
+        sources = [c.source for c in cells if "parameters" in c.metadata.get("tags", ())]
+        statements = ast.parse(sources[0]).body if sources else []
+    except Exception as error:  # nbformat raises nearly anything on a damaged file
+        reason = str(error).partition("\n")[0]
+        raise StylelabError(f"{notebook} cannot be read as a notebook: {reason}") from error
+    targets = [t for s in statements if isinstance(s, ast.Assign) for t in s.targets]
+    targets += [s.target for s in statements if isinstance(s, ast.AnnAssign)]
+    return [target.id for target in targets if isinstance(target, ast.Name)]
+
+
+def execute(
+    notebook: Path,
+    output: Path,
+    parameters: Mapping[str, object],
+    *,
+    cwd: Path,
+    progress: bool = True,
+) -> None:
+    """Run `notebook` with `parameters` in the folder `cwd`, keeping what was run as `output`.
+
+    `output` is written while the notebook runs, so that it is there whatever happens.
+
+    Raises:
+        papermill.PapermillExecutionError: when a cell fails.
+    """
+    bar = {
+        "desc": notebook.stem,
+        "bar_format": BAR,
+        "leave": False,
+        "dynamic_ncols": True,
+        "miniters": 0,  # time alone decides when it is drawn anew: in a log, seldom
+        "mininterval": 0.1 if sys.stderr.isatty() else 10,
+    }
+    papermill.execute_notebook(
+        notebook.resolve(),
+        output.resolve(),
+        parameters=dict(parameters),
+        engine_name="stylelab",
+        kernel_name=KERNEL,
+        language="python",
+        progress_bar=bar if progress else False,
+        cwd=cwd.resolve(),
+    )
+
+
+class _Client(PapermillNotebookClient):
+    """Papermill's, which also shows how far the progress bar inside the running cell is."""
+
+    def handle_comm_msg(self, outs: list, msg: dict, cell_index: int) -> None:
+        super().handle_comm_msg(outs, msg, cell_index)
+        widget, bar = self.widget_state.get(msg["content"]["comm_id"], {}), self.nb_man.pbar
+        if bar is not None and widget.get("_model_name") == "FloatProgressModel":
+            bar.set_postfix_str(f"{widget['value']:.0f} of {widget['max']:.0f}", refresh=False)
+            bar.update(0)  # draws it, if it is time to
+
+
+class _Engine(NBClientEngine):
+    """Papermill's own engine, with our client, patient with machines that have much to do."""
+
+    @classmethod
+    def execute_managed_notebook(cls, nb_man, kernel_name: str, **ignored: object) -> None:
+        _Client(nb_man, kernel_name=kernel_name, startup_timeout=300, iopub_timeout=60).execute()
+
+
+papermill_engines.register("stylelab", _Engine)

@@ -1,0 +1,187 @@
+"""Laying out panels as the paper does, and saving a figure with the record of how it was made."""
+
+import json
+import platform
+import sys
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib
+import PIL
+import torch
+import torchvision
+from matplotlib.figure import Figure
+from torch import Tensor
+
+import stylelab
+from stylelab import gallery
+from stylelab.download import sha256_of
+from stylelab.errors import SettingError
+from stylelab.images import atomic
+from stylelab.synthesis import Result
+from stylelab.vgg import VGG
+
+DPI = 150
+LABEL, GAP, INSET = 0.30, 0.12, 0.30  # inches, inches, share of a panel's width
+# Okabe and Ito's palette: told apart by readers of any colour vision.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One picture of a figure: `(1, 3, H, W)` in [0, 1], its label, and an image to set into it."""
+
+    image: Tensor
+    label: str
+    inset: Tensor | None = None
+
+
+def _show(axes: matplotlib.axes.Axes, image: Tensor) -> None:
+    axes.imshow(image[0].permute(1, 2, 0).clamp(0, 1).numpy(), interpolation="lanczos")
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.spines[:].set_visible(False)
+
+
+def panel_grid(
+    panels: Sequence[Panel], *, columns: int, footer: str = "", width: float = 10.0
+) -> Figure:
+    """Panels row by row, a label under each, and a footer with what was used and credits.
+
+    Args:
+        panels: pictures of any sizes; each is fitted into a cell of the first one's shape.
+        columns: panels to a row.
+        footer: a sentence or more under the panels, wrapped.
+        width: of the figure, inches.
+    """
+    if not panels or columns < 1:
+        raise SettingError("a figure needs at least one panel and one column")
+    rows = -(-len(panels) // columns)
+    cell = (width - GAP * (columns + 1)) / columns
+    tall = cell * panels[0].image.shape[2] / panels[0].image.shape[3]
+    lines = textwrap.wrap(footer, int(width * 15.5)) if footer else []
+    below = 0.17 * len(lines) + (0.1 if lines else 0)
+    height = GAP + rows * (tall + LABEL) + below
+    figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
+    for i, panel in enumerate(panels):
+        left = GAP + (i % columns) * (cell + GAP)
+        bottom = height - GAP - (i // columns) * (tall + LABEL) - tall
+        axes = figure.add_axes((left / width, bottom / height, cell / width, tall / height))
+        _show(axes, panel.image)
+        axes.set_xlabel(panel.label, fontsize=10, labelpad=3)
+        if panel.inset is not None:
+            high = INSET * cell * panel.inset.shape[2] / panel.inset.shape[3]
+            inset = figure.add_axes(
+                (left / width, bottom / height, INSET * cell / width, high / height)
+            )
+            _show(inset, panel.inset)
+            inset.spines[:].set(visible=True, color="white", linewidth=2)
+    if lines:
+        figure.text(
+            GAP / width, 0.06 / height, "\n".join(lines), fontsize=7.5, color="0.35", va="bottom"
+        )
+    return figure
+
+
+def loss_curves(result: Result, labels: Sequence[str], *, width: float = 10.0) -> Figure:
+    """Total loss of each image of a `Result` over its starting value, by step, on a log scale."""
+    figure = Figure(figsize=(width, 0.32 * width), dpi=DPI, layout="constrained")
+    axes = figure.add_subplot()
+    losses = result.losses.double()
+    for i, label in enumerate(labels):
+        style = "-" if i < len(COLOURS) else "--"
+        axes.semilogy(losses[:, i] / losses[0, i], style, color=COLOURS[i % 7], label=label)
+    axes.set_xlabel("L-BFGS step")
+    axes.set_ylabel("loss / loss at the start")
+    axes.legend(fontsize=8, frameon=False, ncols=2)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def footer(network: VGG, images: Iterable[str], *notes: str) -> str:
+    """The line every figure carries: the network, what else matters, and the images' credits."""
+    credits = "; ".join(dict.fromkeys(gallery.credit(name) for name in images))
+    pooling = f"{network.name}, {network.pooling} pooling"
+    return " · ".join((f"Network: {pooling}", *notes, f"Images: {credits}"))
+
+
+def make_record(
+    figure: str,
+    *,
+    parameters: Mapping[str, object],
+    network: VGG,
+    images: Iterable[str],
+    results: Mapping[str, Result],
+) -> dict:
+    """How a figure was made, ready for JSON: all that is needed to make it again, and its losses.
+
+    Args:
+        figure: the figure's name.
+        parameters: the notebook's parameters.
+        network: the network used.
+        images: names in the gallery of all images used.
+        results: the optimisations behind the figure, by name.
+    """
+    device = network.input.weight.device
+    names = dict.fromkeys(images)
+    return {
+        "figure": figure,
+        "parameters": dict(parameters),
+        "network": {
+            "name": network.name,
+            "sha256": network.sha256,
+            "pooling": network.pooling,
+            "padding": network.padding,
+        },
+        "images": {
+            name: {"credit": gallery.credit(name), "sha256": sha256_of(gallery.path(name))}
+            for name in names
+        },
+        "results": {
+            name: {
+                "size": list(result.images.shape[2:]),
+                "steps": result.steps,
+                "interrupted": result.interrupted,
+                "seconds": round(result.seconds, 2),
+                "first": {term: values[0].tolist() for term, values in result.history.items()},
+                "last": {term: values[-1].tolist() for term, values in result.history.items()},
+                "best": result.losses.amin(0).tolist(),
+            }
+            for name, result in results.items()
+        },
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "threads": torch.get_num_threads(),
+        "versions": versions(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of what a figure depends on."""
+    modules = (stylelab, torch, torchvision, matplotlib, PIL)
+    found = {module.__name__: module.__version__ for module in modules}
+    return {"python": platform.python_version(), "platform": sys.platform} | found
+
+
+def save_figure(figure: Figure, record: Mapping[str, object], output: str | Path = ".") -> Path:
+    """Save `<figure>.png` and its record `<figure>.json` in the folder `output`; returns the PNG.
+
+    The PNG's metadata carries the essentials of the record. Both files appear whole or not at all.
+    """
+    essentials = {key: record[key] for key in ("figure", "parameters", "network", "versions")}
+    picture = save_picture(figure, str(record["figure"]), output, comment=json.dumps(essentials))
+    with atomic(picture.with_suffix(".json")) as path:
+        path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    return picture
+
+
+def save_picture(
+    figure: Figure, name: str, output: str | Path = ".", *, comment: str | None = None
+) -> Path:
+    """Save `<name>.png` alone in the folder `output`, whole or not at all; returns its path."""
+    picture = Path(output) / f"{name}.png"
+    metadata = {"Title": name, "Software": f"stylelab {stylelab.__version__}", "Comment": comment}
+    with atomic(picture) as path:
+        figure.savefig(path, format="png", metadata={k: v for k, v in metadata.items() if v})
+    return picture

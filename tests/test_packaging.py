@@ -1,0 +1,57 @@
+"""What surrounds the package: its dependencies, its citation, and what an import brings along."""
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import yaml
+
+import stylelab
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+def read_yaml(name: str) -> dict:
+    return yaml.safe_load((ROOT / name).read_text(encoding="utf-8"))
+
+
+def test_the_conda_environment_adds_nothing_to_the_project():
+    environment = read_yaml("environment.yml")
+    assert environment["name"] == PROJECT["name"]
+    python, pip, from_pip = environment["dependencies"]
+    assert python == f"python{PROJECT['requires-python']}"
+    assert pip == "pip"
+    (editable,) = from_pip["pip"]
+    extras = re.fullmatch(r"-e \.\[(.+)\]", editable)[1].split(",")
+    assert set(extras) <= set(PROJECT["optional-dependencies"])
+
+
+def test_core_dependencies_are_few():
+    names = [re.match(r"[\w-]+", line)[0] for line in PROJECT["dependencies"]]
+    assert sorted(names) == ["numpy", "pillow", "safetensors", "torch", "torchvision", "tqdm"]
+
+
+def test_the_citation_is_of_this_version_and_names_the_paper():
+    citation = read_yaml("CITATION.cff")
+    assert citation["cff-version"] == "1.2.0" and citation["license"] == PROJECT["license"]
+    assert citation["version"] == stylelab.__version__
+    (paper,) = citation["references"]
+    assert (paper["year"], paper["start"], paper["end"]) == (2016, 2414, 2423)
+    assert [author["family-names"] for author in paper["authors"]] == ["Gatys", "Ecker", "Bethge"]
+
+
+def test_an_import_needs_the_core_dependencies_alone():
+    others = ["IPython", "ipywidgets", "matplotlib", "nbformat", "papermill", "skimage", "sklearn"]
+    code = (
+        "import sys\n"
+        f"for name in {others}: sys.modules[name] = None\n"  # importing one of these now fails
+        "import stylelab, stylelab.cli, stylelab.commands, stylelab.runner\n"
+        "network = stylelab.load('random')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr

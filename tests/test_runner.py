@@ -1,0 +1,246 @@
+"""Running notebooks: which, with what, and what remains when they fail."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook
+
+from stylelab import networks, runner
+from stylelab.errors import SettingError, StylelabError
+
+NAMES = ["02_content_reconstructions", "03_style_reconstructions", "05_style_transfers"]
+FOUND = [Path(f"{name}.ipynb") for name in NAMES]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """An empty working directory."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def write(
+    path: Path, *cells: str, declares: str = "size = 1\nsteps: int = 2\noutput = 'x'"
+) -> Path:
+    """A small notebook; its first cell declares parameters."""
+    first = new_code_cell(declares, metadata={"tags": ["parameters"]})
+    path.parent.mkdir(exist_ok=True)
+    nbformat.write(new_notebook(cells=[first, *map(new_code_cell, cells)]), path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        ([], [0, 1, 2]),
+        (["02"], [0]),
+        (["2"], [0]),
+        (["reconstructions"], [0, 1]),
+        (["Style"], [1, 2]),
+        (["05_style_transfers.ipynb", "2", "content"], [0, 2]),
+    ],
+)
+def test_notebooks_are_chosen_by_number_or_part_of_the_name_in_order(names, expected):
+    assert runner.choose(names, FOUND) == [FOUND[i] for i in expected]
+
+
+@pytest.mark.parametrize("name", ["4", "0", "nothing"])
+def test_an_unknown_name_lists_the_known_ones(name):
+    with pytest.raises(SettingError, match=f"'{name}'.*02_content.*05_style"):
+        runner.choose(["2", name], FOUND)
+
+
+def test_only_numbered_notebooks_are_found(folder):
+    for name in ("10_b.ipynb", "02_a.ipynb", "appendix.ipynb", "03_text.txt"):
+        (folder / name).touch()
+    assert [path.name for path in runner.find(folder)] == ["02_a.ipynb", "10_b.ipynb"]
+
+
+def test_a_folder_without_notebooks_is_named(folder):
+    with pytest.raises(StylelabError, match=r"nowhere holds no numbered notebooks.*--notebooks"):
+        runner.find(folder / "nowhere")
+
+
+def test_each_parameter_of_a_profile_can_be_overridden_alone():
+    smoke = runner.parameters("smoke")
+    assert smoke["size"] == 64 and smoke["steps"] == 5
+    assert runner.parameters("smoke", {"size": 32}) == smoke | {"size": 32}
+    with pytest.raises(SettingError, match="smoke, quick, paper; got 'big'"):
+        runner.parameters("big")
+
+
+def test_profiles_name_networks_and_images_there_are():
+    for values in runner.PROFILES.values():
+        assert values["network"] in networks.names()
+        assert values["images"] in ("embedded", "paper")
+
+
+@pytest.mark.parametrize(
+    ("network", "expected"),
+    [("vgg19", "quick-vgg19"), ("random:7", "quick-random-7"), ("/a/my net.pth", "quick-my-net")],
+)
+def test_the_default_output_folder(network, expected):
+    values = runner.parameters("quick", {"network": network})
+    assert runner.default_output(values) == Path("build", expected)
+
+
+def test_a_notebook_gets_its_parameters_and_runs_beside_its_figures(folder, capsys, monkeypatch):
+    monkeypatch.setenv("STYLELAB_CACHE", "a $cache")
+    found = (
+        "dict(python=sys.executable, size=size, steps=steps, cache=os.environ['STYLELAB_CACHE'])"
+    )
+    path = write(
+        folder / "notebooks" / "01_one.ipynb",
+        "import json, os, sys, stylelab",
+        f"json.dump({found}, open(output + '/found.json', 'w'))",
+        "'profile' in globals(), 'jupyter' in os.environ.get('JUPYTER_PATH', '')",
+    )
+    (outcome,) = runner.run_notebooks(
+        ["one"], profile="smoke", overrides={"steps": 7}, notebooks=path.parent, output="out"
+    )
+    assert outcome.ok and outcome.name == "01_one" and outcome.seconds > 0
+    assert json.loads((folder / "out" / "found.json").read_text()) == {
+        "python": sys.executable,
+        "size": 64,
+        "steps": 7,
+        "cache": str(folder / "a $cache"),
+    }
+    executed = nbformat.read(outcome.path, as_version=4)
+    assert outcome.path == Path("out", "01_one.ipynb")
+    assert executed.cells[-1].outputs[0].data["text/plain"] == "(False, False)"
+    said = capsys.readouterr().err
+    assert "01_one" in said and " ok" in said and "WARNING" not in said
+
+
+def test_the_kernel_is_this_interpreter_whatever_else_is_called_python3(folder, monkeypatch):
+    spec = folder / "jupyter" / "kernels" / "python3" / "kernel.json"
+    spec.parent.mkdir(parents=True)
+    spec.write_text(json.dumps({"argv": ["false"], "display_name": "x", "language": "python"}))
+    monkeypatch.setenv("JUPYTER_PATH", str(folder / "jupyter"))
+    path = write(folder / "notebooks" / "01_one.ipynb", "1 + 1")
+    (outcome,) = runner.run_notebooks(notebooks=path.parent, progress=False)
+    assert outcome.ok and outcome.path == Path("build/quick-vgg19-mini/01_one.ipynb")
+    assert os.environ["JUPYTER_PATH"] == str(folder / "jupyter")
+
+
+def test_a_failing_notebook_is_kept_and_shown_and_the_others_still_run(folder, capsys):
+    notebooks = folder / "notebooks"
+    write(notebooks / "01_bad.ipynb", "def divide():\n    return 1 / 0", "y = 3\ndivide()", "never")
+    write(notebooks / "02_dead.ipynb", "import os; os._exit(1)")
+    write(notebooks / "03_good.ipynb", "'fine'")
+    outcomes = runner.run_notebooks(notebooks=notebooks, output="out")
+    assert [outcome.ok for outcome in outcomes] == [False, False, True]
+    assert outcomes[0].error.startswith("cell [4]:\n\n    y = 3\n    divide()\n")
+    assert outcomes[0].error.endswith("ZeroDivisionError: division by zero")
+    assert "\x1b" not in outcomes[0].error
+    assert "Kernel died" in outcomes[1].error
+    assert all(outcome.path.exists() for outcome in outcomes)
+    said = capsys.readouterr().err
+    assert "FAILED" in said and "divide()" in said and f"kept as {Path('out/01_bad.ipynb')}" in said
+
+
+def test_an_interrupt_ends_the_run_and_leaves_what_is_finished(folder, capsys, monkeypatch):
+    execute = runner._import_execute()
+    original, notebooks = execute.execute, folder / "notebooks"
+    write(notebooks / "01_good.ipynb", "open('figure.png', 'w').close()")
+    write(notebooks / "02_stopped.ipynb", "1")
+    write(notebooks / "03_never.ipynb", "1")
+
+    def stop_at_the_second(notebook, *args, **kwargs):
+        if "02" in notebook.name:
+            raise KeyboardInterrupt
+        original(notebook, *args, **kwargs)
+
+    monkeypatch.setattr(execute, "execute", stop_at_the_second)
+    outcomes = runner.run_notebooks(notebooks=notebooks, output="out")
+    assert [(o.name, o.ok, o.interrupted) for o in outcomes] == [
+        ("01_good", True, False),
+        ("02_stopped", False, True),
+    ]
+    assert (folder / "out" / "figure.png").exists()
+    assert "interrupted" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(os.name == "nt", reason="interrupts are sent in another way there")
+def test_an_interrupted_process_says_so_and_leaves_no_kernel_behind(folder):
+    code = "import os, time; open('kernel', 'w').write(str(os.getpid())); time.sleep(600)"
+    write(folder / "notebooks" / "01_long.ipynb", code)
+    command = [sys.executable, "-m", "stylelab", "figures", "--notebooks", "notebooks"]
+    process = subprocess.Popen(
+        [*command, "--output", "out"],
+        env=os.environ | {"PYTHONPATH": str(runner.PACKAGE.parent)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    until(lambda: (folder / "out" / "kernel").exists() and (folder / "out" / "kernel").read_text())
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    assert said.endswith("stylelab: interrupted; what was finished before is in out\n")
+    assert "Traceback" not in said
+    kernel = int((folder / "out" / "kernel").read_text())
+    until(lambda: not is_running(kernel))
+
+
+def until(condition, seconds: float = 60) -> None:
+    """Wait for `condition()`."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.1)
+
+
+def is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_an_override_that_no_chosen_notebook_has_is_refused_before_the_work(folder):
+    notebooks = write(folder / "notebooks" / "01_one.ipynb").parent
+    write(notebooks / "02_two.ipynb", declares="init = 'noise'")
+    with pytest.raises(SettingError, match="no notebook chosen has a parameter init"):
+        runner.run_notebooks(["1"], overrides={"init": "style"}, notebooks=notebooks)
+    assert not (folder / "build").exists()
+
+
+def test_a_file_that_is_not_a_notebook_is_named(folder):
+    (folder / "01_text.ipynb").write_text("not JSON")
+    with pytest.raises(StylelabError, match=r"01_text\.ipynb cannot be read as a notebook"):
+        runner.run_notebooks(notebooks=folder)
+
+
+def test_an_output_folder_that_cannot_be_made_is_named(folder):
+    notebooks = write(folder / "notebooks" / "01_one.ipynb").parent
+    (folder / "file").touch()
+    with pytest.raises(StylelabError, match=r"file/out cannot be made .*--output"):
+        runner.run_notebooks(notebooks=notebooks, output=folder / "file" / "out")
+
+
+def test_papermill_missing_is_said_with_its_cure(folder, monkeypatch):
+    notebooks = write(folder / "notebooks" / "01_one.ipynb").parent
+    monkeypatch.setattr(
+        runner.importlib.util, "find_spec", lambda name: None if name == "papermill" else "there"
+    )
+    with pytest.raises(StylelabError, match=r"papermill: pip install 'stylelab\[notebooks\]'"):
+        runner.run_notebooks(notebooks=notebooks)
+
+
+def test_what_a_run_downloads(monkeypatch):
+    fetched = []
+    monkeypatch.setattr(networks, "fetch", fetched.append)
+    monkeypatch.setattr("stylelab.gallery.path", fetched.append)
+    runner.fetch_needed("vgg19-mini", "embedded")
+    runner.fetch_needed("random:3", "embedded")
+    assert fetched == []
+    runner.fetch_needed("vgg19", "paper")
+    assert fetched[0] == "vgg19" and "neckarfront" in fetched
