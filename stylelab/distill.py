@@ -1,0 +1,267 @@
+"""Training a small network that stands in for a large one: how `vgg19-mini` was made.
+
+The student is a narrow VGG-19 with the paper's average pooling. From random weights it learns to
+predict the teacher's feature maps at every layer the two share, and at the teacher's readouts the
+features these stand for. A layer as wide as the teacher's predicts it filter by filter, a wider one
+with its first filters, a narrower one through a linear *tap*. Training has two parts: first each
+layer is fed the teacher's features, so that no layer waits for the ones before it (except after a
+pooling, where the layer before learns with it, since average pooling must do what the teacher's max
+pooling does); then the student is fed its own, and all layers learn together.
+
+    python -m stylelab.distill --teacher FILE_OR_NETWORK --images FOLDER --output build/distill
+
+trains, or resumes from the checkpoint in the output folder, and exports a `.safetensors` network.
+"""
+
+import argparse
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from tqdm.auto import tqdm
+
+from stylelab import networks, readouts
+from stylelab.crops import Crops, split
+from stylelab.errors import SettingError
+from stylelab.images import atomic, load_image
+from stylelab.vgg import LAYERS, VGG
+
+# The teacher's own width where a layer only passes on what it gets; twice that and more before a
+# pooling, where average-pooled filters must stand in for the teacher's max pooling.
+STUDENT_WIDTHS = dict(
+    zip(LAYERS, (16, 32, 32, 64, 64, 64, 64, 128, 128, 128, 128, 192, 128), strict=False)
+)
+
+
+BEFORE_POOLING = ("conv1_2", "conv2_2", "conv3_4", "conv4_4")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a training run depends on; a checkpoint resumes only under the recipe it began with."""
+
+    steps: int = 5000
+    forced: int = 1000  # of these steps, how many feed each layer the teacher's features
+    batch: int = 12
+    size: int = 128  # side of a training crop, pixels
+    rate: float = 0.05  # learning rate of a layer, as a share of its weights' initial deviation
+    second_rate: float = 0.025  # the same for the second part
+    average: float = 0.998  # decay of the running average of weights that is exported
+    every: int = 250  # steps between checkpoints
+    seed: int = 0
+
+
+def _shared(features: Tensor, target: Tensor) -> Tensor:
+    """As many of the leading feature maps as `target` has."""
+    return features if features.shape[1] == target.shape[1] else features[:, : target.shape[1]]
+
+
+class Lesson(nn.Module):
+    """Student, taps and targets: everything whose loss training lowers.
+
+    Args:
+        student: the network to train.
+        teacher: the network to predict.
+        sample: `(N, 3, H, W)` training crops from which the targets' scales are measured.
+    """
+
+    def __init__(self, student: VGG, teacher: VGG, sample: Tensor) -> None:
+        super().__init__()
+        self.student, self.taps = student, nn.ModuleDict()
+        self.teacher = (teacher,)  # in a tuple: its weights are not this module's
+        self.layers = [layer for layer in student.layers if layer in teacher.layers]
+        for layer, target in teacher(sample, self.layers).items():
+            rows = target.transpose(0, 1).flatten(1)
+            deviation = rows.std(1)
+            scale = 1 / deviation.clamp_min(0.1 * deviation.mean())
+            self.register_buffer(f"{layer}_scale", scale)
+            if (readout := teacher.readout(layer)) is not None:
+                # Error in the readout's space, as a share of the variance there.
+                matrix = readout[:, :-1] / scale
+                variance = (readout[:, :-1] @ torch.cov(rows) @ readout[:, :-1].T).trace()
+                self.register_buffer(f"{layer}_metric", matrix.T @ matrix / variance)
+            if student.widths[layer] < target.shape[1]:
+                self.taps[layer] = nn.Conv2d(student.widths[layer], target.shape[1], 1)
+
+    def errors(self, image: Tensor, forced: bool = False) -> dict[str, Tensor]:
+        """Per target, the mean squared error over the target's variance, on `(N, 3, H, W)`.
+
+        Args:
+            image: crops, sRGB in [0, 1].
+            forced: feed each layer the teacher's features, where the widths allow it.
+        """
+        with torch.no_grad():
+            targets = self.teacher[0](image, self.layers)
+            for layer in self.layers:
+                targets[layer] *= getattr(self, f"{layer}_scale")[:, None, None]
+        found = self._forced(image, targets) if forced else self.student(image, self.layers)
+        errors = {}
+        for layer in self.layers:
+            tapped = self.taps[layer](found[layer]) if layer in self.taps else found[layer]
+            miss = _shared(tapped, targets[layer]) - targets[layer]
+            if hasattr(self, f"{layer}_metric"):
+                flat = miss.transpose(0, 1).flatten(1)
+                products = flat @ flat.T / flat.shape[1]
+                errors[layer] = products.trace() / len(products)
+                errors[f"{layer} readout"] = (getattr(self, f"{layer}_metric") * products).sum()
+            else:
+                errors[layer] = miss.square().mean()
+        return errors
+
+    def _forced(self, image: Tensor, targets: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Features of layers that are fed the teacher's, taken before the ReLU where the target is
+        active: a filter's error is then convex in its weights, and no filter dies."""
+        x, found = self.student.input(image), {}
+        for layer in self.layers:
+            z, target = self.student.convolve(layer, x), targets[layer]
+            x = F.relu(z)
+            if layer in self.taps:
+                found[layer] = x
+            else:
+                found[layer] = torch.where(target > 0, _shared(z, target), _shared(x, target))
+            if layer not in BEFORE_POOLING and x.shape == target.shape:
+                x = target
+        return found
+
+    def groups(self, rate: float) -> list[dict]:
+        """Parameter groups for Adam: a layer learns at `rate` times its weights' He deviation."""
+        groups = []
+        for layer in self.student.layers:
+            conv = self.student.get_submodule(layer)
+            fan_in = conv.weight[0].numel()
+            groups.append({"params": list(conv.parameters()), "lr": rate * math.sqrt(2 / fan_in)})
+            if layer in self.taps:
+                params = list(self.taps[layer].parameters())
+                groups.append({"params": params, "lr": rate / math.sqrt(conv.out_channels)})
+        return groups
+
+
+@torch.no_grad()
+def held_out_errors(lesson: Lesson, files: list[Path], size: int = 256) -> dict[str, float]:
+    """Errors of `lesson` averaged over whole held-out images, longer side `size` pixels."""
+    totals: dict[str, float] = {}
+    device = lesson.student.input.weight.device
+    for file in files:
+        for name, error in lesson.errors(load_image(file, size).to(device)).items():
+            totals[name] = totals.get(name, 0.0) + float(error) / len(files)
+    return totals
+
+
+def schedule(step: int, recipe: Recipe) -> float:
+    """Learning rate over `recipe.rate`: in each part 50 steps of warming up, a half cosine."""
+    if step < recipe.forced:
+        top, done, steps = 1.0, step, recipe.forced
+    else:
+        top = recipe.second_rate / recipe.rate
+        done, steps = step - recipe.forced, recipe.steps - recipe.forced
+    return top * min(1.0, (done + 1) / 50) * 0.5 * (1 + math.cos(math.pi * done / max(1, steps)))
+
+
+def build_student(recipe: Recipe) -> VGG:
+    """A student with random weights (He initialisation), ready to be trained."""
+    with torch.random.fork_rng():
+        torch.manual_seed(recipe.seed)
+        student = VGG(STUDENT_WIDTHS, padding="reflect", pooling="avg", name="student")
+        for layer in student.layers:
+            conv = student.get_submodule(layer).requires_grad_(True)
+            nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
+            nn.init.zeros_(conv.bias)
+    student.input.load_state_dict(networks.imagenet_input())
+    return student
+
+
+def train(
+    teacher: VGG, images: Path, output: Path, recipe: Recipe, device: torch.device
+) -> Iterator[tuple[int, VGG, dict[str, float]]]:
+    """Train and yield `(step, averaged student, held-out errors)` at each checkpoint.
+
+    A checkpoint in `output` under the same recipe is resumed; under another one SettingError is
+    raised. The course of a resumed run is that of an uninterrupted one: a step's crops depend on
+    the seed and the step alone.
+    """
+    checkpoint = output / "checkpoint.pt"
+    files, held_out = split(images)
+    crops = Crops(files, recipe.size)
+    student = build_student(recipe).to(device, memory_format=torch.channels_last)
+    lesson = Lesson(student, teacher, crops.batch(32, seed=-1).to(device)).to(device)
+    optimiser = torch.optim.Adam(lesson.groups(recipe.rate), betas=(0.9, 0.99))
+    sched = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: schedule(step, recipe))
+    averaged = torch.optim.swa_utils.AveragedModel(
+        lesson, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(recipe.average)
+    )
+    parts = {"lesson": lesson, "averaged": averaged, "optimiser": optimiser, "schedule": sched}
+    start = 0
+    if checkpoint.exists():
+        saved = torch.load(checkpoint, map_location=device, weights_only=True)
+        if saved["recipe"] != asdict(recipe):
+            raise SettingError(f"{checkpoint} began as {saved['recipe']}; use another --output")
+        for name, part in parts.items():
+            part.load_state_dict(saved[name])
+        start = saved["step"]
+    for done in tqdm(range(start + 1, recipe.steps + 1), initial=start, total=recipe.steps):
+        batch = crops.batch(recipe.batch, recipe.seed * 10**7 + done - 1).to(device)
+        errors = lesson.errors(batch, forced=done <= recipe.forced)
+        optimiser.zero_grad()
+        sum(errors.values()).backward()
+        optimiser.step()
+        sched.step()
+        averaged.update_parameters(lesson)
+        if done % recipe.every == 0 or done == recipe.steps:
+            state = {name: part.state_dict() for name, part in parts.items()}
+            with atomic(checkpoint) as path:
+                torch.save(state | {"step": done, "recipe": asdict(recipe)}, path)
+            yield done, averaged.module.student, held_out_errors(averaged.module, held_out)
+    if start >= recipe.steps:
+        yield start, averaged.module.student, held_out_errors(averaged.module, held_out)
+
+
+def export(student: VGG, teacher: VGG, images: Path, path: Path, recipe: Recipe) -> dict:
+    """Fit the student's readouts, write it to `path`, and return what was measured on it."""
+    files, held_out = split(images)
+    fitted = readouts.fit(student, teacher, files[::4])
+    readouts.attach(student, fitted, teacher.units)
+    measured = {
+        "relative_errors": readouts.relative_errors(student, fitted, teacher, held_out),
+        "style_agreement": readouts.style_agreement(student, teacher, held_out),
+        "held_out": [file.name for file in held_out],
+    }
+    readouts.save(student, path, {"recipe": asdict(recipe), "teacher": teacher.name} | measured)
+    return measured
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The command line: `python -m stylelab.distill --help`."""
+    parser = argparse.ArgumentParser(prog="python -m stylelab.distill", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--teacher", required=True, help="a network's name or weights file")
+    parser.add_argument(
+        "--pooling", choices=("avg", "max"), help="the teacher's (default: its own)"
+    )
+    parser.add_argument("--images", required=True, type=Path, help="folder of training images")
+    parser.add_argument("--output", default=Path("build/distill"), type=Path)
+    parser.add_argument("--device", default="auto")
+    for name, default in asdict(Recipe()).items():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default)
+    options = vars(parser.parse_args(arguments))
+    recipe = Recipe(**{name: options[name] for name in asdict(Recipe())})
+    device = networks.pick_device(options["device"])
+    teacher = networks.load(options["teacher"], pooling=options["pooling"], device=device)
+    for step, student, errors in train(  # noqa: B007 (the last student is exported below)
+        teacher, options["images"], options["output"], recipe, device
+    ):
+        shown = (f"{k.split()[0]} {v:.3f}" for k, v in errors.items() if "readout" in k)
+        tqdm.write(f"step {step}: held-out error {', '.join(shown)}")
+    path = options["output"] / "network.safetensors"
+    for layer, error in export(student, teacher, options["images"], path, recipe)[
+        "relative_errors"
+    ].items():
+        print(f"{layer}: relative error {error:.4f}")
+    print(path)
+
+
+if __name__ == "__main__":
+    main()
