@@ -13,7 +13,7 @@ def tiny_network():
     """Maker of a small random VGG down to conv5_1, in float64, with or without readouts."""
 
     def make(*, readouts: bool = False, padding: str = "reflect", dtype=torch.float64) -> VGG:
-        maker = torch.Generator().manual_seed(0)
+        maker, other = torch.Generator().manual_seed(0), torch.Generator().manual_seed(1)
         network = VGG(dict.fromkeys(LAYERS[:13], 6), padding=padding, name="tiny")
         network.input.load_state_dict(imagenet_input())
         for layer in network.layers:
@@ -22,7 +22,7 @@ def tiny_network():
             nn.init.zeros_(conv.bias)
             if readouts:
                 network.units[layer] = 16
-                matrix = torch.randn(7, 7, generator=maker).triu()
+                matrix = torch.randn(7, 7, generator=other).triu()
                 network.readouts[layer] = nn.Parameter(matrix, requires_grad=False)
         network.sha256 = ""
         return network.to(dtype)
