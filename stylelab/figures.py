@@ -1,5 +1,6 @@
 """Laying out panels as the paper does, and saving a figure with the record of how it was made."""
 
+import io
 import json
 import platform
 import sys
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib
-import PIL
+import PIL.Image
 import torch
 import torchvision
 from matplotlib.figure import Figure
@@ -24,7 +25,7 @@ from stylelab.synthesis import Result
 from stylelab.vgg import VGG
 
 DPI = 150
-LABEL, GAP, INSET = 0.30, 0.12, 0.30  # inches, inches, share of a panel's width
+LABEL, GAP, INSET = 0.30, 0.12, 0.30  # inches, inches, longer side over a panel's width
 # Okabe and Ito's palette: told apart by readers of any colour vision.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
@@ -72,10 +73,9 @@ def panel_grid(
         _show(axes, panel.image)
         axes.set_xlabel(panel.label, fontsize=10, labelpad=3)
         if panel.inset is not None:
-            high = INSET * cell * panel.inset.shape[2] / panel.inset.shape[3]
-            inset = figure.add_axes(
-                (left / width, bottom / height, INSET * cell / width, high / height)
-            )
+            scale = INSET * cell / max(panel.inset.shape[2:])
+            high, wide = (scale * side for side in panel.inset.shape[2:])
+            inset = figure.add_axes((left / width, bottom / height, wide / width, high / height))
             _show(inset, panel.inset)
             inset.spines[:].set(visible=True, color="white", linewidth=2)
     if lines:
@@ -174,6 +174,16 @@ def save_figure(figure: Figure, record: Mapping[str, object], output: str | Path
     with atomic(picture.with_suffix(".json")) as path:
         path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     return picture
+
+
+def show(picture: Path, width: int = 900) -> object:
+    """A saved figure for a notebook's page, an IPython Image: as JPEG, to keep the page small."""
+    from IPython.display import Image as Page
+
+    buffer = io.BytesIO()
+    with PIL.Image.open(picture) as image:
+        image.convert("RGB").save(buffer, "JPEG", quality=90, subsampling=0)
+    return Page(data=buffer.getvalue(), format="jpeg", width=width)
 
 
 def save_picture(
