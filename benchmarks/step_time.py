@@ -15,7 +15,7 @@ import time
 import torch
 
 import stylelab
-from stylelab import gallery, networks
+from stylelab import gallery, images, networks
 from stylelab.objective import Objective, Target, content_representation, style_representation
 
 
@@ -50,9 +50,7 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     options = parser.parse_args()
     device = networks.pick_device(options.device)
-    content = torch.nn.functional.interpolate(
-        gallery.open("pagoda"), (options.size, options.size), mode="bicubic", antialias=True
-    ).to(device)
+    content = images.resize(gallery.open("pagoda"), (options.size, options.size)).to(device)
     style = content.flip(3)
     names = (options.baseline, options.network)
     objectives = {name: build(name, content, style, device) for name in names}

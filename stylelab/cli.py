@@ -6,7 +6,7 @@ PyTorch and all that needs it is imported where it is used, so that `stylelab --
 import argparse
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -39,7 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     What goes wrong is one line on stderr; wrong use and `--help` end with SystemExit.
     """
-    try:
+
+    def work() -> int:
         arguments = _parser().parse_args(argv)
         from stylelab import commands
 
@@ -49,6 +50,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             "fetch": commands.fetch,
             "networks": commands.show_networks,
         }[arguments.command](arguments)
+
+    return guarded(work)
+
+
+def guarded(work: Callable[[], int]) -> int:
+    """What `work` returns, or the exit code of what went wrong, which is said in one line."""
+    try:
+        return work()
     except KeyboardInterrupt:
         return complain("interrupted", INTERRUPTED)
     except SettingError as error:
@@ -71,7 +80,8 @@ def complain(message: object, code: int = FAILED) -> int:
 
 def _is_memory(error: RuntimeError) -> bool:
     """Whether PyTorch says that memory is short; on the CPU it has no exception of its own."""
-    return any(words in str(error) for words in ("out of memory", "can't allocate memory"))
+    words = ("out of memory", "not enough memory", "can't allocate memory")
+    return any(said in str(error) for said in words)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -135,6 +145,13 @@ def _parser() -> argparse.ArgumentParser:
         help="weight of content over style: more keeps more of the photograph, less gives more of "
         "the painting; the paper uses 1e-4 to 1e-1 (default: 1e-3)",
     )
+    transfer.add_argument(
+        "--bits",
+        type=int,
+        choices=(8, 16),
+        default=8,
+        help="of each colour in a .png or .tif file (default: 8)",
+    )
     _shared(
         transfer,
         network="vgg19-mini",
@@ -171,19 +188,21 @@ def _shared(parser: argparse.ArgumentParser, **defaults: object) -> None:
 
     starts = ("content", "style", "noise")
     add("network", "see stylelab networks", type=_network, metavar="NAME|FILE")
-    add("size", "longer side of the images", type=_count(1), metavar="PIXELS")
+    add("size", "longer side of the images", type=_count(1, 65536), metavar="PIXELS")
     add("steps", "steps of the optimisation", type=_count(0), metavar="N")
     add("init", "the image that a transfer starts from", choices=starts)
     add("seed", "of the white noise", type=_count(0), metavar="N")
     add("device", "where to compute", type=_device, metavar="auto|cpu|cuda|mps")
 
 
-def _count(least: int):
-    """A reader of whole numbers from `least` on."""
+def _count(least: int, most: int = 2**63 - 1):
+    """A reader of whole numbers from `least` to `most`."""
 
     def read(text: str) -> int:
-        if not text.isdecimal() or not least <= int(text) < 2**63:
-            raise argparse.ArgumentTypeError(f"expected a whole number from {least}, got {text!r}")
+        if not text.isdecimal() or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(
+                f"expected a whole number from {least} to {most}, got {text!r}"
+            )
         return int(text)
 
     return read

@@ -36,7 +36,7 @@ def figures(arguments: Namespace) -> int:
 
 def transfer(arguments: Namespace) -> int:
     """Paint one image in the style of another; all that can be wrong is found before the work."""
-    output = images.check_output(arguments.output)
+    output = images.check_output(arguments.output, bits=arguments.bits)
     paths = {"content": _image(arguments.content), "style": _image(arguments.style)}
     if output.exists() and any(output.samefile(path) for path in paths.values()):
         raise SettingError(f"--output {output} is one of the two images; name another file")
@@ -64,7 +64,7 @@ def transfer(arguments: Namespace) -> int:
         **{"device": str(device), "stylelab": __version__, "torch": torch.__version__},
     }
     metadata = {"Software": f"stylelab {__version__}", "Comment": json.dumps(record)}
-    images.save_image(result.images, output, metadata=metadata)
+    images.save_image(result.images, output, bits=arguments.bits, metadata=metadata)
     if result.interrupted:
         done = f"after {result.steps} of {arguments.steps} steps"
         return complain(f"interrupted {done}; the best image so far is {output}", INTERRUPTED)

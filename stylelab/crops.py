@@ -17,7 +17,7 @@ def split(folder: Path, every: int = 20) -> tuple[list[Path], list[Path]]:
     Training images that look like a held-out one (16 x 16 thumbnails correlating above 0.97) are
     left out of both, so that no copy of a held-out image is trained on.
     """
-    files = sorted(p for p in Path(folder).iterdir() if p.suffix.lower() in (".jpg", ".png"))
+    files = sorted(p for p in Path(folder).glob("*") if p.suffix.lower() in (".jpg", ".png"))
     if len(files) < 2 * every:
         raise SettingError(f"{folder} holds {len(files)} images (JPEG or PNG); give at least 40")
     thumbs = torch.stack([F.adaptive_avg_pool2d(load_image(f)[0], 16).flatten() for f in files])

@@ -15,6 +15,7 @@ trains, or resumes from the checkpoint in the output folder, and exports a `.saf
 
 import argparse
 import math
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,13 +25,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm.auto import tqdm
 
-from stylelab import networks, readouts
+from stylelab import cli, networks, readouts
 from stylelab.crops import Crops, split
 from stylelab.errors import SettingError
 from stylelab.images import atomic, load_image
 from stylelab.vgg import LAYERS, VGG
 
-# The teacher's own width where a layer only passes on what it gets; twice that and more before a
+# The teacher's own width where a layer only passes on what it gets; up to twice that before a
 # pooling, where average-pooled filters must stand in for the teacher's max pooling.
 STUDENT_WIDTHS = dict(
     zip(LAYERS, (16, 32, 32, 64, 64, 64, 64, 128, 128, 128, 128, 192, 128), strict=False)
@@ -180,11 +181,13 @@ def train(
     """Train and yield `(step, averaged student, held-out errors)` at each checkpoint.
 
     A checkpoint in `output` under the same recipe is resumed; under another one SettingError is
-    raised. The course of a resumed run is that of an uninterrupted one: a step's crops depend on
-    the seed and the step alone.
+    raised; the same holds for another teacher or other images. The course of a resumed run is that
+    of an uninterrupted one: a step's crops depend on the seed and the step alone.
     """
     checkpoint = output / "checkpoint.pt"
     files, held_out = split(images)
+    origin = asdict(recipe) | {"teacher": f"{teacher.name} {teacher.sha256} {teacher.pooling}"}
+    origin |= {"files": [file.name for file in files]}
     crops = Crops(files, recipe.size)
     student = build_student(recipe).to(device, memory_format=torch.channels_last)
     lesson = Lesson(student, teacher, crops.batch(32, seed=-1).to(device)).to(device)
@@ -197,8 +200,10 @@ def train(
     start = 0
     if checkpoint.exists():
         saved = torch.load(checkpoint, map_location=device, weights_only=True)
-        if saved["recipe"] != asdict(recipe):
-            raise SettingError(f"{checkpoint} began as {saved['recipe']}; use another --output")
+        if other := [key for key, value in origin.items() if saved["origin"].get(key) != value]:
+            raise SettingError(
+                f"{checkpoint} began with other {', '.join(other)}; use another --output"
+            )
         for name, part in parts.items():
             part.load_state_dict(saved[name])
         start = saved["step"]
@@ -213,7 +218,7 @@ def train(
         if done % recipe.every == 0 or done == recipe.steps:
             state = {name: part.state_dict() for name, part in parts.items()}
             with atomic(checkpoint) as path:
-                torch.save(state | {"step": done, "recipe": asdict(recipe)}, path)
+                torch.save(state | {"step": done, "origin": origin}, path)
             yield done, averaged.module.student, held_out_errors(averaged.module, held_out)
     if start >= recipe.steps:
         yield start, averaged.module.student, held_out_errors(averaged.module, held_out)
@@ -222,6 +227,7 @@ def train(
 def export(student: VGG, teacher: VGG, images: Path, path: Path, recipe: Recipe) -> dict:
     """Fit the student's readouts, write it to `path`, and return what was measured on it."""
     files, held_out = split(images)
+    student.half().float()  # as it is stored: what is measured is what is shipped
     fitted = readouts.fit(student, teacher, files[::4])
     readouts.attach(student, fitted, teacher.units)
     measured = {
@@ -233,8 +239,8 @@ def export(student: VGG, teacher: VGG, images: Path, path: Path, recipe: Recipe)
     return measured
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """The command line: `python -m stylelab.distill --help`."""
+def main(arguments: list[str] | None = None) -> int:
+    """The command line, `python -m stylelab.distill --help`; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m stylelab.distill", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--teacher", required=True, help="a network's name or weights file")
@@ -247,21 +253,27 @@ def main(arguments: list[str] | None = None) -> None:
     for name, default in asdict(Recipe()).items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default)
     options = vars(parser.parse_args(arguments))
+    return cli.guarded(lambda: _run(options))
+
+
+def _run(options: dict) -> int:
     recipe = Recipe(**{name: options[name] for name in asdict(Recipe())})
     device = networks.pick_device(options["device"])
     teacher = networks.load(options["teacher"], pooling=options["pooling"], device=device)
     for step, student, errors in train(  # noqa: B007 (the last student is exported below)
         teacher, options["images"], options["output"], recipe, device
     ):
-        shown = (f"{k.split()[0]} {v:.3f}" for k, v in errors.items() if "readout" in k)
-        tqdm.write(f"step {step}: held-out error {', '.join(shown)}")
+        shown = {key.split()[0]: value for key, value in errors.items()}  # the readout's, if any
+        said = ", ".join(f"{layer} {error:.3f}" for layer, error in shown.items())
+        tqdm.write(f"step {step}: held-out error {said}")
     path = options["output"] / "network.safetensors"
     for layer, error in export(student, teacher, options["images"], path, recipe)[
         "relative_errors"
     ].items():
         print(f"{layer}: relative error {error:.4f}")
     print(path)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -76,6 +76,8 @@ def fetch(url: str, path: str | os.PathLike[str], sha256: str, *, progress: bool
                     f"{url} is not the expected file: its SHA-256 is {found}, not {sha256}; "
                     f"it was removed; try again later {by_hand}"
                 )
+            if path.exists():  # another file of that name, perhaps of the user's
+                os.replace(path, path.with_name(path.name + ".old"))
             os.replace(part, path)
             return path
     except DownloadError:

@@ -114,6 +114,7 @@ def make_record(
     network: VGG,
     images: Iterable[str],
     results: Mapping[str, Result],
+    settings: Mapping[str, object],
 ) -> dict:
     """How a figure was made, ready for JSON: all that is needed to make it again, and its losses.
 
@@ -123,12 +124,14 @@ def make_record(
         network: the network used.
         images: names in the gallery of all images used.
         results: the optimisations behind the figure, by name.
+        settings: what else they were asked for: layers, alpha/beta, ...
     """
     device = network.input.weight.device
     names = dict.fromkeys(images)
     return {
         "figure": figure,
         "parameters": dict(parameters),
+        "settings": dict(settings),
         "network": {
             "name": network.name,
             "sha256": network.sha256,
@@ -146,8 +149,11 @@ def make_record(
                 "interrupted": result.interrupted,
                 "seconds": round(result.seconds, 2),
                 "first": {term: values[0].tolist() for term, values in result.history.items()},
-                "last": {term: values[-1].tolist() for term, values in result.history.items()},
-                "best": result.losses.amin(0).tolist(),
+                "best_step": (best := result.losses.argmin(0)).tolist(),
+                "best": {
+                    term: values.gather(0, best[None])[0].tolist()
+                    for term, values in result.history.items()
+                },
             }
             for name, result in results.items()
         },
@@ -169,7 +175,7 @@ def save_figure(figure: Figure, record: Mapping[str, object], output: str | Path
 
     The PNG's metadata carries the essentials of the record. Both files appear whole or not at all.
     """
-    essentials = {key: record[key] for key in ("figure", "parameters", "network", "versions")}
+    essentials = {key: record[key] for key in ("figure", "parameters", "settings", "network")}
     picture = save_picture(figure, str(record["figure"]), output, comment=json.dumps(essentials))
     with atomic(picture.with_suffix(".json")) as path:
         path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")

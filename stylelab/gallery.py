@@ -156,7 +156,8 @@ def cast(kind: str) -> dict[str, str]:
 def cache_dir() -> Path:
     """The folder of downloaded files: `$STYLELAB_CACHE`, or the user's cache folder.
 
-    Files already in it, under the names of `assets/gallery.json`, are used as they are.
+    Files already in it, under the names of `assets/gallery.json` and with their hashes, need no
+    download; another file of such a name is kept as NAME.old when the right one takes its place.
     """
     if chosen := os.environ.get("STYLELAB_CACHE"):
         return Path(chosen).expanduser()

@@ -155,7 +155,8 @@ def check_output(path: str | os.PathLike[str], *, bits: int = 8) -> Path:
     """`path`, if `save_image` could write there; for asking before a long run, not after it.
 
     Raises:
-        ImageError: if the extension is unknown or the folder cannot be written to.
+        SettingError: if the extension is unknown or cannot hold `bits`.
+        ImageError: if the folder cannot be written to.
     """
     path = Path(path)
     _check_suffix(path, bits)
@@ -202,7 +203,7 @@ def _check_suffix(path: Path, bits: int) -> str:
     if bits not in (8, 16):
         raise SettingError(f"bits must be 8 or 16, got {bits!r}")
     if suffix not in encode.ENCODERS:
-        raise ImageError(f"{path} must end in one of {', '.join(encode.ENCODERS)}")
+        raise SettingError(f"{path} must end in one of {', '.join(encode.ENCODERS)}")
     if bits == 16 and suffix in (".jpg", ".jpeg"):
-        raise ImageError(f"{path}: JPEG has 8 bits only; use .png or .tif for 16")
+        raise SettingError(f"{path}: JPEG has 8 bits only; use .png or .tif for 16")
     return suffix

@@ -122,9 +122,13 @@ def lbfgs(
 
     x = start.detach().reshape(len(start), -1).clone()
     terms, loss, gradient = evaluate(x)
-    if not torch.isfinite(loss).all():
-        bad = int((~torch.isfinite(loss[:, 0])).nonzero()[0])
-        raise SettingError(f"the loss of image {bad} is {float(loss[bad, 0])} at the start")
+    fine = loss.isfinite()[:, 0] & gradient.isfinite().all(1)
+    if not fine.all():
+        bad = int((~fine).nonzero()[0])
+        raise SettingError(
+            f"the loss of image {bad} is {float(loss[bad, 0])} at the start; it and its gradient "
+            "must be finite: check the images and the weights of the terms"
+        )
     pairs = _History(history, x)
     radius = torch.full_like(loss, first_step * x.shape[1] ** 0.5)
     recent = loss.repeat(1, patience)
@@ -147,9 +151,9 @@ def lbfgs(
         uphill = ~((slope < 0) & slope.isfinite())  # also where there is no history: slope is 0
         pairs.forget(uphill)
         direction = torch.where(uphill, -gradient, direction)
-        length = _dot(direction, direction).sqrt().clamp_min(torch.finfo(x.dtype).tiny)
+        length = _dot(direction, direction).sqrt()
         moved = torch.where(uphill, radius, torch.minimum(radius, length))
-        direction = direction * (moved / length)
+        direction = direction * torch.where(length > 0, moved / length, 0.0)  # 0: at a minimum
         trial = x + direction
         new_terms, new_loss, new_gradient = evaluate(trial)
         refused_before = ~accepted

@@ -49,9 +49,9 @@ SOURCES = {
             "vgg19-mini",
             "embedded: a small VGG-19 that measures style in the large one's space (default)",
             "MIT; teacher: Wang et al. 2020, MIT",
-            2_674_444,
+            2_674_860,
             "vgg19-mini.safetensors",
-            "af430d7a3c2c683e2216a6576b89406ecf7a56b34c2c045cc82cbe0690cf4183",
+            "2ad51affeea9ab19a167f10a18ed9be953fbdd36ea86acc127a37572e3b445cc",
         ),
         Source(
             "vgg19",
@@ -126,8 +126,9 @@ def fetch(name: str) -> Path:
 def load(name: str, *, pooling: str | None = None, device: str | torch.device = "cpu") -> VGG:
     """A frozen network, ready to use.
 
-    Full-size networks and files are rescaled so that each filter's mean activation over a few
-    photographs is 1 (paper, section 2); `vgg19-mini` has that scale in its readouts.
+    Trained networks and files are rescaled so that each filter's mean activation over a few
+    photographs is 1 (paper, section 2); `vgg19-mini` has that scale in its readouts, and `random`
+    is left as it is made, at about that scale.
 
     Args:
         name: a name out of `names()`, `random:SEED`, or the path of a weights file. A file's input
@@ -144,6 +145,8 @@ def load(name: str, *, pooling: str | None = None, device: str | torch.device = 
         network = _random(name, pooling or "avg")
     else:
         known = name in SOURCES
+        if known and SOURCES[name].url:
+            rescale.check_photographs()  # before a long download, not after it
         where = fetch(name) if known else Path(name)
         if not known and not where.is_file():
             info(name)  # says which names there are
@@ -169,6 +172,8 @@ def pick_device(device: str = "auto") -> torch.device:
         picked = torch.device(device)
     except RuntimeError:
         raise SettingError(f"device must be auto, cpu, cuda or mps, got {device!r}") from None
+    if picked.type == "cuda" and there["cuda"]:
+        there["cuda"] = (picked.index or 0) < torch.cuda.device_count()
     if picked.type != "cpu" and not there.get(picked.type, False):
         raise SettingError(f"device {device} is not available here; use auto or cpu")
     return picked
@@ -188,8 +193,10 @@ def caffe_input() -> dict[str, Tensor]:
 
 def _random(name: str, pooling: str) -> VGG:
     seed = name.partition(":")[2] or "0"
-    if not seed.isdecimal():
-        raise NetworkError(f"network {name!r}: the seed must be a whole number, as in random:7")
+    if not seed.isdecimal() or int(seed) >= 2**63:
+        raise NetworkError(
+            f"network {name!r}: the seed must be a whole number below 2^63, as in random:7"
+        )
     network = VGG(VGG19_WIDTHS, pooling=pooling, name=name)
     network.input.load_state_dict(imagenet_input())
     maker = torch.Generator().manual_seed(int(seed))

@@ -21,7 +21,7 @@ from stylelab.vgg import STYLE_LAYERS, VGG
 
 def _with_ones(features: Tensor) -> Tensor:
     """`(1, C, H, W)` to `(C + 1, H W)`, in float64, the last row ones."""
-    flat = features[0].flatten(1).double()
+    flat = features[0].flatten(1).cpu().double()  # some devices have no float64
     return torch.cat([flat, torch.ones_like(flat[:1])])
 
 
@@ -29,7 +29,7 @@ def _wanted(teacher: VGG, layer: str, features: Tensor) -> Tensor:
     """What a readout at `layer` is to give: the teacher's features or readout, `(m, H W)`."""
     readout = teacher.readout(layer)
     rows = _with_ones(features)
-    return rows[:-1] if readout is None else readout.double() @ rows
+    return rows[:-1] if readout is None else readout.cpu().double() @ rows
 
 
 @torch.no_grad()
@@ -110,7 +110,8 @@ def attach(network: VGG, fitted: Mapping[str, Tensor], units: Mapping[str, int])
         rows, columns = matrix.shape
         factor = torch.linalg.qr(matrix).R if rows > columns else matrix
         network.units[layer] = units[layer]
-        network.readouts[layer] = nn.Parameter(factor.float(), requires_grad=False)
+        factor = factor.float().to(network.input.weight.device)
+        network.readouts[layer] = nn.Parameter(factor, requires_grad=False)
 
 
 def save(network: VGG, path: Path, notes: Mapping[str, object]) -> None:
@@ -125,4 +126,4 @@ def save(network: VGG, path: Path, notes: Mapping[str, object]) -> None:
     header = {"padding": network.padding, "pooling": network.pooling, "units": network.units}
     with atomic(path) as file:
         metadata = {"stylelab": json.dumps(header | dict(notes), sort_keys=True)}
-        safetensors.torch.save_file(tensors, file, metadata)
+        file.write_bytes(safetensors.torch.save(tensors, metadata))

@@ -53,6 +53,12 @@ def rescale(network: VGG, means: Mapping[str, Tensor]) -> None:
         before = scale
 
 
+def check_photographs() -> None:
+    """ImageError, which says what to install, unless the photographs are there."""
+    for photograph in PHOTOGRAPHS:
+        gallery.path(photograph)
+
+
 def to_mean_activation_one(network: VGG) -> None:
     """`rescale` by the mean activations over a few photographs.
 
@@ -67,7 +73,7 @@ def to_mean_activation_one(network: VGG) -> None:
         means = mean_activations(network, [gallery.open(photo, 256) for photo in PHOTOGRAPHS])
         try:
             with atomic(cached) as file:
-                safetensors.torch.save_file(means, file)
+                file.write_bytes(safetensors.torch.save(means))
         except StylelabError:
             pass
     rescale(network, means)

@@ -137,6 +137,8 @@ def run_notebooks(
         values["network"] = str(Path(network).resolve())  # kernels run in another folder
     folder = Path(output) if output is not None else default_output(values)
     values["output"] = "."
+    if folder.resolve() == chosen[0].parent.resolve():
+        raise SettingError(f"--output {folder} is the folder of the notebooks; name another")
     execute = _import_execute()
     wanted = {path: execute.declared(path) for path in chosen}
     for name in overrides or {}:
@@ -177,7 +179,10 @@ def fetch_needed(network: str, images: str) -> None:
         networks.fetch(network)
     if images == "paper":
         for name in sorted(set(gallery.cast("paper").values())):
-            gallery.path(name)
+            try:
+                gallery.path(name)
+            except StylelabError as error:  # the notebooks that need it will say so, others run
+                print(f"stylelab: {error}", file=sys.stderr)
 
 
 def kernel_environment() -> dict[str, str]:

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 from tqdm.auto import tqdm
 
 from stylelab.errors import SettingError
-from stylelab.lbfgs import State, lbfgs
+from stylelab.images import resize
+from stylelab.lbfgs import lbfgs
 from stylelab.objective import Objective, Target, content_representation, style_representation
 from stylelab.vgg import CONTENT_LAYER, STYLE_LAYERS, VGG
 
@@ -78,13 +78,9 @@ def optimise(
         if state is None:
             raise
         interrupted = True
-    return _result(state, terms, time.perf_counter() - began, interrupted)
-
-
-def _result(state: State, terms: list[dict], seconds: float, interrupted: bool) -> Result:
     history = {name: torch.stack([t[name] for t in terms]).cpu() for name in terms[0]}
-    images = state.best.detach().clamp(0, 1).float().cpu()
-    return Result(images, history, state.step, seconds, interrupted)
+    images = state.best.detach().clamp(0, 1).float().cpu()  # waits for the device
+    return Result(images, history, state.step, time.perf_counter() - began, interrupted)
 
 
 def _place(network: VGG, image: Tensor, name: str) -> Tensor:
@@ -213,9 +209,7 @@ def transfer(
     share = torch.full_like(alpha, 1 / len(set(style_layers)))
     start = {
         "content": lambda: content,
-        "style": lambda: torch.cat(
-            [F.interpolate(s, content.shape[2:], mode="bicubic", antialias=True) for s in styles]
-        ).clamp(0, 1),
+        "style": lambda: torch.cat([resize(image, content.shape[2:]) for image in styles]),
         "noise": lambda: white_noise(*content.shape[2:], seeds).to(content),
     }
     if init not in start:

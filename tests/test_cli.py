@@ -34,7 +34,7 @@ def small_random_network(monkeypatch, tiny_network):
     def load_tiny(name, **settings):
         if name != "random":
             return load(name, **settings)
-        return tiny_network(dtype=torch.float32)
+        return tiny_network(dtype=torch.float32).to(settings.get("device", "cpu"))
 
     monkeypatch.setattr(networks, "load", load_tiny)
 
@@ -48,7 +48,8 @@ def run(*arguments: str) -> int:
 
 
 def transfer(*arguments: str) -> int:
-    return run("transfer", *arguments, "--network", "random", "--size", "48", "--steps", "2")
+    quick = ("--network", "random", "--size", "48", "--steps", "2", "--device", "cpu")
+    return run("transfer", *arguments, *quick)
 
 
 def complaint(capsys) -> str:
@@ -131,10 +132,22 @@ def test_a_folder_as_image(folder, capsys):
     assert "is a folder" in complaint(capsys)
 
 
-@pytest.mark.parametrize("output", ["photo.jpg/out.png", "out.gif", "out", "."])
-def test_an_output_that_cannot_be_written_is_found_before_the_work(folder, capsys, output):
-    assert transfer("photo.jpg", "painting.png", "-o", output) == 1
+@pytest.mark.parametrize(
+    ("output", "code"),
+    [("photo.jpg/out.png", 1), ("folder.png", 1), ("out.gif", 2), ("out", 2), (".", 2)],
+)
+def test_an_output_that_cannot_be_written_is_found_before_the_work(folder, capsys, output, code):
+    (folder / "folder.png").mkdir()
+    assert transfer("photo.jpg", "painting.png", "-o", output) == code
     complaint(capsys)
+
+
+def test_sixteen_bits(folder, capsys):
+    assert transfer("photo.jpg", "painting.png", "-o", "out.png", "--bits", "16") == 0
+    assert (folder / "out.png").read_bytes()[24] == 16  # IHDR's bit depth
+    capsys.readouterr()
+    assert transfer("photo.jpg", "painting.png", "-o", "out.jpg", "--bits", "16") == 2
+    assert "JPEG has 8 bits only" in complaint(capsys)
 
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may write anywhere")

@@ -17,11 +17,10 @@ RECIPE = distill.Recipe(steps=4, forced=2, batch=4, size=32, every=2)
 
 @pytest.fixture(scope="module")
 def photographs(tmp_path_factory):
-    """Forty smooth random pictures, one of them twice."""
+    """Forty smooth random pictures."""
     folder = tmp_path_factory.mktemp("photographs")
     for i in range(40):
-        maker = torch.manual_seed(1 if i == 21 else i)  # 21 is a copy of 1
-        small = torch.rand(1, 3, 6, 6, generator=maker)
+        small = torch.rand(1, 3, 6, 6, generator=torch.manual_seed(i))
         big = torch.nn.functional.interpolate(small, 66, mode="bicubic").clamp(0, 1)
         save_image(big, folder / f"{i:02}.png")
     (folder / "notes.txt").write_text("not an image")
@@ -68,6 +67,16 @@ def test_a_checkpoint_of_another_recipe_is_refused(teacher, photographs, tmp_pat
     other = distill.Recipe(steps=6, forced=2, batch=4, size=32, every=2)
     with pytest.raises(SettingError, match="use another --output"):
         next(distill.train(teacher, photographs, tmp_path, other, CPU))
+
+
+def test_a_checkpoint_of_another_teacher_or_other_images_is_refused(
+    teacher, tiny_network, photographs, tmp_path
+):
+    next(distill.train(teacher, photographs, tmp_path, RECIPE, CPU))
+    other = tiny_network(readouts=True, dtype=torch.float32)
+    other.pooling = "max"
+    with pytest.raises(SettingError, match="began with other teacher; use another"):
+        next(distill.train(other, photographs, tmp_path, RECIPE, CPU))
 
 
 def test_training_lowers_the_error_on_held_out_images(teacher, photographs, tmp_path):
@@ -138,14 +147,33 @@ def test_the_command_makes_a_network_that_loads(tiny_network, photographs, tmp_p
     options = {"teacher": tmp_path / "teacher.pth", "images": photographs, "device": "cpu"}
     options |= {"output": tmp_path / "out", "steps": 2, "every": 1, "batch": 4, "size": 32}
     arguments = [f"--{name}={value}" for name, value in options.items()]
-    distill.main(arguments)
-    printed = capsys.readouterr().out
-    assert "conv5_1: relative error" in printed
+    assert distill.main(arguments) == 0
+    printed = capsys.readouterr()
+    assert "conv5_1: relative error" in printed.out
+    assert "step 2: held-out error conv1_1 " in printed.out + printed.err
     network = networks.load(str(tmp_path / "out" / "network.safetensors"))
     assert network.widths == distill.STUDENT_WIDTHS and network.pooling == "avg"
     assert network.readout("conv4_2").shape[1] == 129
     distill.main(arguments)  # done already: exports again from the checkpoint
     assert networks.load(str(tmp_path / "out" / "network.safetensors")).sha256 == network.sha256
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "code", "message"),
+    [
+        ("teacher", "vgg99", 1, "no network 'vgg99'"),
+        ("images", "nowhere", 2, "nowhere holds 0 images"),
+        ("device", "tpu", 2, "device must be"),
+    ],
+)
+def test_wrong_use_of_the_command_is_one_line(
+    photographs, tmp_path, capsys, name, value, code, message
+):
+    options = {"teacher": "random", "images": photographs, "device": "cpu", "output": tmp_path}
+    options[name] = value
+    assert distill.main([f"--{key}={each}" for key, each in options.items()]) == code
+    said = capsys.readouterr().err
+    assert said.startswith("stylelab: ") and message in said and said.count("\n") == 1
 
 
 def test_the_schedule_has_two_parts():

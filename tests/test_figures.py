@@ -73,6 +73,7 @@ def test_the_record_tells_how_a_figure_was_made(network, result, tmp_path):
         network=network,
         images=["coffee", "storm", "coffee"],
         results={"transfers": result},
+        settings={"alpha_beta": 1e-3},
     )
     figure = figures.panel_grid([figures.Panel(picture(30, 40, 0.0), "a")], columns=1)
     path = figures.save_figure(figure, record, tmp_path / "new")
@@ -82,10 +83,11 @@ def test_the_record_tells_how_a_figure_was_made(network, result, tmp_path):
     assert saved["network"]["name"] == "tiny" and saved["device"] == "cpu"
     assert saved["images"]["storm"]["sha256"] == sha256_of(gallery.path("storm"))
     made = saved["results"]["transfers"]
-    assert made["steps"] == 3 and not made["interrupted"] and len(made["best"]) == 2
+    assert made["steps"] == 3 and not made["interrupted"] and made["best_step"] == [3, 3]
+    assert saved["settings"] == {"alpha_beta": 1e-3}
     # It starts from the photograph.
     assert made["first"]["content conv4_2"] == pytest.approx([0.0, 0.0], abs=1e-9)
-    assert sum(v[0] for v in made["last"].values()) < sum(v[0] for v in made["first"].values())
+    assert sum(v[0] for v in made["best"].values()) < sum(v[0] for v in made["first"].values())
     assert saved["versions"]["torch"] == torch.__version__
     with Image.open(path) as image:
         assert json.loads(image.text["Comment"])["figure"] == "figure9"

@@ -244,3 +244,11 @@ def test_what_a_run_downloads(monkeypatch):
     assert fetched == []
     runner.fetch_needed("vgg19", "paper")
     assert fetched[0] == "vgg19" and "neckarfront" in fetched
+
+
+def test_the_notebooks_themselves_are_never_overwritten(folder):
+    notebook = write(folder / "book" / "02_a.ipynb", "1 + 1")
+    before = notebook.read_bytes()
+    with pytest.raises(SettingError, match="folder of the notebooks; name another"):
+        runner.run_notebooks(notebooks=folder / "book", output="book")
+    assert notebook.read_bytes() == before
