@@ -1,20 +1,18 @@
-"""The command line: its words, their help, and its exit codes; `stylelab.commands` does the work.
+"""The command line: its words and their help; `stylelab.commands` does the work.
 
 PyTorch and all that needs it is imported where it is used, so that `stylelab --help` comes at once.
 """
 
 import argparse
 import math
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
 from stylelab import __version__
-from stylelab.errors import SettingError, StylelabError
+from stylelab.errors import SettingError
+from stylelab.exits import MISUSED, guarded
 from stylelab.runner import PROFILES, is_named
-
-FAILED, MISUSED, INTERRUPTED = 1, 2, 130  # exit codes, besides 0
 
 ABOUT = """\
 Image Style Transfer Using Convolutional Neural Networks (Gatys, Ecker, Bethge 2016), figure by
@@ -52,36 +50,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         }[arguments.command](arguments)
 
     return guarded(work)
-
-
-def guarded(work: Callable[[], int]) -> int:
-    """What `work` returns, or the exit code of what went wrong, which is said in one line."""
-    try:
-        return work()
-    except KeyboardInterrupt:
-        return complain("interrupted", INTERRUPTED)
-    except SettingError as error:
-        return complain(error, MISUSED)
-    except StylelabError as error:
-        return complain(error)
-    except OSError as error:
-        return complain(f"{error.filename}: {error.strerror}" if error.filename else error)
-    except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError) and not _is_memory(error):
-            raise  # a fault of ours: the traceback is what a report needs
-        return complain("there is not enough memory for images of this size; use a smaller --size")
-
-
-def complain(message: object, code: int = FAILED) -> int:
-    """Say in one line on stderr what is wrong; returns the exit code."""
-    print("stylelab:", " ".join(str(message).splitlines()), file=sys.stderr)
-    return code
-
-
-def _is_memory(error: RuntimeError) -> bool:
-    """Whether PyTorch says that memory is short; on the CPU it has no exception of its own."""
-    words = ("out of memory", "not enough memory", "can't allocate memory")
-    return any(said in str(error) for said in words)
 
 
 class _Parser(argparse.ArgumentParser):

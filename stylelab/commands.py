@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from stylelab import __version__, gallery, images, networks, runner, synthesis
-from stylelab.cli import FAILED, INTERRUPTED, complain
 from stylelab.download import sha256_of
 from stylelab.errors import DownloadError, ImageError, SettingError
+from stylelab.exits import FAILED, INTERRUPTED, complain
 from stylelab.vgg import CONTENT_LAYER, STYLE_LAYERS, VGG
 
 

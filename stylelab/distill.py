@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm.auto import tqdm
 
-from stylelab import cli, networks, readouts
+from stylelab import exits, networks, readouts
 from stylelab.crops import Crops, split
 from stylelab.errors import SettingError
 from stylelab.images import atomic, load_image
@@ -253,7 +253,7 @@ def main(arguments: list[str] | None = None) -> int:
     for name, default in asdict(Recipe()).items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default)
     options = vars(parser.parse_args(arguments))
-    return cli.guarded(lambda: _run(options))
+    return exits.guarded(lambda: _run(options))
 
 
 def _run(options: dict) -> int:
