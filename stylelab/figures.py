@@ -14,6 +14,7 @@ import PIL.Image
 import torch
 import torchvision
 from matplotlib.figure import Figure
+from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 import stylelab
@@ -196,8 +197,12 @@ def save_picture(
     figure: Figure, name: str, output: str | Path = ".", *, comment: str | None = None
 ) -> Path:
     """Save `<name>.png` alone in the folder `output`, whole or not at all; returns its path."""
-    picture = Path(output) / f"{name}.png"
-    metadata = {"Title": name, "Software": f"stylelab {stylelab.__version__}", "Comment": comment}
-    with atomic(picture) as path:
-        figure.savefig(path, format="png", metadata={k: v for k, v in metadata.items() if v})
+    picture, buffer, texts = Path(output) / f"{name}.png", io.BytesIO(), PngInfo()
+    texts.add_text("Title", name)
+    texts.add_text("Software", f"stylelab {stylelab.__version__}")
+    if comment:
+        texts.add_text("Comment", comment)
+    figure.savefig(buffer, format="png")
+    with PIL.Image.open(buffer) as image, atomic(picture) as path:  # smaller without its alpha
+        image.convert("RGB").save(path, "PNG", optimize=True, pnginfo=texts)
     return picture
