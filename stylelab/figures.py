@@ -101,11 +101,12 @@ def loss_curves(result: Result, labels: Sequence[str], *, width: float = 10.0) -
     return figure
 
 
-def footer(network: VGG, images: Iterable[str], *notes: str) -> str:
-    """The line every figure carries: the network, what else matters, and the images' credits."""
+def footer(networks: VGG | Sequence[VGG], images: Iterable[str], *notes: str) -> str:
+    """The line every figure carries: networks, what else matters, and the images' credits."""
+    networks = [networks] if isinstance(networks, VGG) else networks
+    used = "; ".join(f"{network.name}, {network.pooling} pooling" for network in networks)
     credits = "; ".join(dict.fromkeys(gallery.credit(name) for name in images))
-    pooling = f"{network.name}, {network.pooling} pooling"
-    return " · ".join((f"Network: {pooling}", *notes, f"Images: {credits}"))
+    return " · ".join((f"Network: {used}", *notes, f"Images: {credits}"))
 
 
 def make_record(

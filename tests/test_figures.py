@@ -96,4 +96,6 @@ def test_the_record_tells_how_a_figure_was_made(network, result, tmp_path):
 def test_the_footer_names_network_and_credits(network):
     text = figures.footer(network, ["pagoda", "storm", "pagoda"], "3 steps")
     assert text.startswith("Network: tiny, avg pooling · 3 steps · Images: ")
+    both = figures.footer([network, network], ["pagoda"])
+    assert both.startswith("Network: tiny, avg pooling; tiny, avg pooling · Images: ")
     assert text.count(gallery.credit("pagoda")) == 1 and gallery.credit("storm") in text

@@ -1,0 +1,58 @@
+"""Figure 3's five transfers on two networks, side by side, with the same objective and steps.
+
+    python tools/compare.py NETWORK OTHER [--pooling avg max] [--images paper] [--size 256]
+
+writes the figure `compare` and its record. NETWORK and OTHER are names or weights files.
+"""
+
+import argparse
+
+from stylelab import figures, gallery, load, transfer
+
+RATIO = {"paper": 1e-3, "embedded": 1e-2}  # alpha/beta, one for all five artworks
+
+
+def main() -> None:
+    """Render and save."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("networks", nargs=2, metavar="NETWORK")
+    parser.add_argument("--pooling", nargs=2, choices=("avg", "max"), default=(None, None))
+    parser.add_argument("--images", choices=gallery.KINDS, default="embedded")
+    parser.add_argument("--size", type=int, default=256)
+    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--output", default="build/compare")
+    options = parser.parse_args()
+    cast = gallery.cast(options.images)
+    content = gallery.open(cast["content"], options.size)
+    styles = {panel: gallery.open(cast[panel], options.size) for panel in "BCDEF"}
+    ratio, results = RATIO[options.images], {}
+    pairs = zip(options.networks, options.pooling, strict=True)
+    networks = [load(name, pooling=pooling) for name, pooling in pairs]
+    for network in networks:
+        results[network.name] = transfer(
+            network, content, list(styles.values()), alpha_beta=ratio, steps=options.steps
+        )
+    panels = [
+        figures.Panel(result.images[i : i + 1], f"{panel}  {name}", styles[panel])
+        for i, panel in enumerate(styles)
+        for name, result in results.items()
+    ]
+    used = [cast["content"], *(cast[panel] for panel in styles)]
+    note = f"α/β = {ratio:.0e}, {options.steps} steps from the photograph, {options.size} px"
+    parameters = {name: getattr(options, name) for name in ("images", "size", "steps")}
+    other = {"name": networks[0].name, "sha256": networks[0].sha256, "pooling": networks[0].pooling}
+    record = figures.make_record(
+        "compare",
+        parameters=parameters,
+        network=networks[1],
+        images=used,
+        results=results,
+        settings={"alpha_beta": ratio, "other network": other},
+    )
+    credits = figures.footer(networks, used, note)
+    figure = figures.panel_grid(panels, columns=2, width=8, footer=credits)
+    print(figures.save_figure(figure, record, options.output))
+
+
+if __name__ == "__main__":
+    main()
