@@ -36,8 +36,6 @@ from stylelab.vgg import LAYERS, VGG
 STUDENT_WIDTHS = dict(
     zip(LAYERS, (16, 32, 32, 64, 64, 64, 64, 128, 128, 128, 128, 192, 128), strict=False)
 )
-
-
 BEFORE_POOLING = ("conv1_2", "conv2_2", "conv3_4", "conv4_4")
 
 
@@ -193,9 +191,12 @@ def train(
     lesson = Lesson(student, teacher, crops.batch(32, seed=-1).to(device)).to(device)
     optimiser = torch.optim.Adam(lesson.groups(recipe.rate), betas=(0.9, 0.99))
     sched = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: schedule(step, recipe))
-    averaged = torch.optim.swa_utils.AveragedModel(
-        lesson, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(recipe.average)
-    )
+
+    def average(mean: Tensor, new: Tensor, count: Tensor) -> Tensor:
+        decay = min(recipe.average, (1 + int(count)) / (3 + int(count)))  # soon forgets the start
+        return mean.lerp(new, 1 - decay)
+
+    averaged = torch.optim.swa_utils.AveragedModel(lesson, avg_fn=average)
     parts = {"lesson": lesson, "averaged": averaged, "optimiser": optimiser, "schedule": sched}
     start = 0
     if checkpoint.exists():

@@ -80,7 +80,7 @@ def test_a_checkpoint_of_another_teacher_or_other_images_is_refused(
 
 
 def test_training_lowers_the_error_on_held_out_images(teacher, photographs, tmp_path):
-    recipe = distill.Recipe(steps=60, forced=40, batch=8, size=32, every=60, average=0.5)
+    recipe = distill.Recipe(steps=60, forced=40, batch=8, size=32, every=60)
     student = distill.build_student(recipe)
     files, held_out = crops.split(photographs)
     sample = crops.Crops(files, 32).batch(16, -1)
