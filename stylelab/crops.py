@@ -19,7 +19,9 @@ def split(folder: Path, every: int = 20) -> tuple[list[Path], list[Path]]:
     """
     files = sorted(p for p in Path(folder).glob("*") if p.suffix.lower() in (".jpg", ".png"))
     if len(files) < 2 * every:
-        raise SettingError(f"{folder} holds {len(files)} images (JPEG or PNG); give at least 40")
+        raise SettingError(
+            f"{folder} holds {len(files)} images (JPEG or PNG); give at least {2 * every}"
+        )
     thumbs = torch.stack([F.adaptive_avg_pool2d(load_image(f)[0], 16).flatten() for f in files])
     thumbs = F.normalize(thumbs - thumbs.mean(1, keepdim=True))
     held = torch.arange(len(files)) % every == 0

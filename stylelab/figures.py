@@ -93,7 +93,9 @@ def loss_curves(result: Result, labels: Sequence[str], *, width: float = 10.0) -
     losses = result.losses.double()
     for i, label in enumerate(labels):
         style = "-" if i < len(COLOURS) else "--"
-        axes.semilogy(losses[:, i] / losses[0, i], style, color=COLOURS[i % 7], label=label)
+        axes.semilogy(
+            losses[:, i] / losses[0, i], style, color=COLOURS[i % len(COLOURS)], label=label
+        )
     axes.set_xlabel("L-BFGS step")
     axes.set_ylabel("loss / loss at the start")
     axes.legend(fontsize=8, frameon=False, ncols=2)

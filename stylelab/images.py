@@ -118,7 +118,7 @@ def save_image(
 
     Raises:
         ImageError: if the image or `path` will not do, or the file cannot be written.
-        SettingError: if `bits` is neither 8 nor 16.
+        SettingError: if the extension is unknown or cannot hold `bits`.
     """
     path = Path(path)
     suffix = _check_suffix(path, bits)

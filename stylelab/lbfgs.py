@@ -108,7 +108,7 @@ def lbfgs(
         patience: a loss above the largest of this many last ones takes the step back.
 
     Raises:
-        SettingError: if an argument is out of range, or the loss at the start is not finite.
+        SettingError: if an argument is out of range, or loss or gradient at the start not finite.
     """
     if history < 1 or patience < 1 or not first_step > 0:
         raise SettingError(

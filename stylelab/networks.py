@@ -25,8 +25,6 @@ from stylelab import download, gallery, rescale
 from stylelab.errors import NetworkError, SettingError
 from stylelab.vgg import LAYERS, VGG, VGG19_WIDTHS
 
-ASSETS = Path(__file__).parent / "assets"
-
 
 @dataclass(frozen=True)
 class Source:
@@ -96,7 +94,7 @@ def path(name: str) -> Path | None:
     source = info(name)
     if source.file is None:
         return None
-    return (gallery.cache_dir() if source.url else ASSETS) / source.file
+    return (gallery.cache_dir() if source.url else gallery.ASSETS) / source.file
 
 
 def is_cached(name: str) -> bool:
@@ -204,7 +202,6 @@ def _random(name: str, pooling: str) -> VGG:
         conv = network.get_submodule(layer)
         nn.init.kaiming_normal_(conv.weight, nonlinearity="relu", generator=maker)
         nn.init.zeros_(conv.bias)
-    network.sha256 = ""
     return network
 
 
@@ -252,7 +249,8 @@ def _build(
     """The network that a file's tensors describe."""
     plain = _plain_names(state)
     widths = {layer: len(plain[f"{layer}.bias"]) for layer in LAYERS if f"{layer}.bias" in plain}
-    readouts = {k.removeprefix("readouts."): v for k, v in state.items() if "readouts." in k}
+    prefix = "readouts."
+    readouts = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
     if distilled := "conv11_aux.weight" in state:  # Wang et al. 2020: 1x1 layers to VGG-19's space
         for layer in widths:
             aux = f"{layer.replace('_', '')}_aux"

@@ -62,11 +62,11 @@ def optimise(
     """Minimise `objective` from `start` `(N, 3, H, W)` with L-BFGS for `steps` steps.
 
     Raises:
-        SettingError: if `steps` is negative or the loss at the start is not finite.
+        SettingError: if `steps` is negative, or loss or gradient at the start are not finite.
     """
     if steps < 0:
         raise SettingError(f"steps must be 0 or more, got {steps}")
-    began, terms, state, interrupted = time.perf_counter(), [], None, False
+    began, terms, interrupted = time.perf_counter(), [], False
     try:
         with tqdm(total=steps, desc=label, disable=not progress, unit="step") as bar:
             for state in lbfgs(objective.value_and_grad, start):
@@ -75,12 +75,12 @@ def optimise(
                 if state.step == steps:
                     break
     except KeyboardInterrupt:
-        if state is None:
+        if not terms:
             raise
         interrupted = True
     history = {name: torch.stack([t[name] for t in terms]).cpu() for name in terms[0]}
     images = state.best.detach().clamp(0, 1).float().cpu()  # waits for the device
-    return Result(images, history, state.step, time.perf_counter() - began, interrupted)
+    return Result(images, history, len(terms) - 1, time.perf_counter() - began, interrupted)
 
 
 def _place(network: VGG, image: Tensor, name: str) -> Tensor:
@@ -91,7 +91,7 @@ def _place(network: VGG, image: Tensor, name: str) -> Tensor:
     return image.to(weight.device, weight.dtype)
 
 
-def _one_hot(rows: Sequence[Sequence[str]], layers: Sequence[str], like: Tensor) -> dict:
+def _shares(rows: Sequence[Sequence[str]], layers: Sequence[str], like: Tensor) -> dict:
     """Per layer, 1 / (layers of the row) for each row that has it, else 0: `(N,)`."""
     table = [[1 / len(set(row)) if layer in row else 0.0 for row in rows] for layer in layers]
     return {layer: like.new_tensor(w) for layer, w in zip(layers, table, strict=True)}
@@ -118,7 +118,7 @@ def reconstruct_content(
     """
     content = _place(network, content, "content")
     features = content_representation(network, content, layers)
-    weights = _one_hot([[layer] for layer in layers], list(features), content)
+    weights = _shares([[layer] for layer in layers], list(features), content)
     targets = {layer: Target(values, weights[layer]) for layer, values in features.items()}
     start = white_noise(*content.shape[2:], [seed] * len(layers)).to(content)
     objective = Objective(network, content=targets)
@@ -148,7 +148,7 @@ def reconstruct_style(
     """
     style = _place(network, style, "style")
     grams = style_representation(network, style, [layer for row in subsets for layer in row])
-    weights = _one_hot(subsets, list(grams), style)
+    weights = _shares(subsets, list(grams), style)
     targets = {layer: Target(gram, weights[layer]) for layer, gram in grams.items()}
     start = white_noise(*(size or style.shape[2:]), [seed] * len(subsets)).to(style)
     objective = Objective(network, style=targets)

@@ -59,6 +59,7 @@ class VGG(nn.Module):
         if pooling not in ("avg", "max"):
             raise SettingError(f"pooling must be 'avg' or 'max', got {pooling!r}")
         self.widths, self.padding, self.pooling, self.name = dict(widths), padding, pooling, name
+        self.sha256 = ""  # of the weights' file, where there is one
         self.units = dict(widths) | dict(units or {})
         self.input = nn.Conv2d(3, 3, 1)
         before = 3
