@@ -14,6 +14,7 @@ trains, or resumes from the checkpoint in the output folder, and exports a `.saf
 """
 
 import argparse
+import json
 import math
 import sys
 from collections.abc import Iterator
@@ -21,22 +22,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 from tqdm.auto import tqdm
 
 from stylelab import exits, networks, readouts
 from stylelab.crops import Crops, split
 from stylelab.errors import SettingError
 from stylelab.images import atomic, load_image
-from stylelab.vgg import LAYERS, VGG
-
-# The teacher's own width where a layer only passes on what it gets; up to twice that before a
-# pooling, where average-pooled filters must stand in for the teacher's max pooling.
-STUDENT_WIDTHS = dict(
-    zip(LAYERS, (16, 32, 32, 64, 64, 64, 64, 128, 128, 128, 128, 192, 128), strict=False)
-)
-BEFORE_POOLING = ("conv1_2", "conv2_2", "conv3_4", "conv4_4")
+from stylelab.lesson import Lesson, build_student
+from stylelab.vgg import VGG
 
 
 @dataclass(frozen=True)
@@ -50,93 +44,9 @@ class Recipe:
     rate: float = 0.05  # learning rate of a layer, as a share of its weights' initial deviation
     second_rate: float = 0.025  # the same for the second part
     average: float = 0.998  # decay of the running average of weights that is exported
+    revival: float = 0.6  # share of the steps during which silent free filters are revived
     every: int = 250  # steps between checkpoints
     seed: int = 0
-
-
-def _shared(features: Tensor, target: Tensor) -> Tensor:
-    """As many of the leading feature maps as `target` has."""
-    return features if features.shape[1] == target.shape[1] else features[:, : target.shape[1]]
-
-
-class Lesson(nn.Module):
-    """Student, taps and targets: everything whose loss training lowers.
-
-    Args:
-        student: the network to train.
-        teacher: the network to predict.
-        sample: `(N, 3, H, W)` training crops from which the targets' scales are measured.
-    """
-
-    def __init__(self, student: VGG, teacher: VGG, sample: Tensor) -> None:
-        super().__init__()
-        self.student, self.taps = student, nn.ModuleDict()
-        self.teacher = (teacher,)  # in a tuple: its weights are not this module's
-        self.layers = [layer for layer in student.layers if layer in teacher.layers]
-        for layer, target in teacher(sample, self.layers).items():
-            rows = target.transpose(0, 1).flatten(1)
-            deviation = rows.std(1)
-            scale = 1 / deviation.clamp_min(0.1 * deviation.mean())
-            self.register_buffer(f"{layer}_scale", scale)
-            if (readout := teacher.readout(layer)) is not None:
-                # Error in the readout's space, as a share of the variance there.
-                matrix = readout[:, :-1] / scale
-                variance = (readout[:, :-1] @ torch.cov(rows) @ readout[:, :-1].T).trace()
-                self.register_buffer(f"{layer}_metric", matrix.T @ matrix / variance)
-            if student.widths[layer] < target.shape[1]:
-                self.taps[layer] = nn.Conv2d(student.widths[layer], target.shape[1], 1)
-
-    def errors(self, image: Tensor, forced: bool = False) -> dict[str, Tensor]:
-        """Per target, the mean squared error over the target's variance, on `(N, 3, H, W)`.
-
-        Args:
-            image: crops, sRGB in [0, 1].
-            forced: feed each layer the teacher's features, where the widths allow it.
-        """
-        with torch.no_grad():
-            targets = self.teacher[0](image, self.layers)
-            for layer in self.layers:
-                targets[layer] *= getattr(self, f"{layer}_scale")[:, None, None]
-        found = self._forced(image, targets) if forced else self.student(image, self.layers)
-        errors = {}
-        for layer in self.layers:
-            tapped = self.taps[layer](found[layer]) if layer in self.taps else found[layer]
-            miss = _shared(tapped, targets[layer]) - targets[layer]
-            if hasattr(self, f"{layer}_metric"):
-                flat = miss.transpose(0, 1).flatten(1)
-                products = flat @ flat.T / flat.shape[1]
-                errors[layer] = products.trace() / len(products)
-                errors[f"{layer} readout"] = (getattr(self, f"{layer}_metric") * products).sum()
-            else:
-                errors[layer] = miss.square().mean()
-        return errors
-
-    def _forced(self, image: Tensor, targets: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Features of layers that are fed the teacher's, taken before the ReLU where the target is
-        active: a filter's error is then convex in its weights, and no filter dies."""
-        x, found = self.student.input(image), {}
-        for layer in self.layers:
-            z, target = self.student.convolve(layer, x), targets[layer]
-            x = F.relu(z)
-            if layer in self.taps:
-                found[layer] = x
-            else:
-                found[layer] = torch.where(target > 0, _shared(z, target), _shared(x, target))
-            if layer not in BEFORE_POOLING and x.shape == target.shape:
-                x = target
-        return found
-
-    def groups(self, rate: float) -> list[dict]:
-        """Parameter groups for Adam: a layer learns at `rate` times its weights' He deviation."""
-        groups = []
-        for layer in self.student.layers:
-            conv = self.student.get_submodule(layer)
-            fan_in = conv.weight[0].numel()
-            groups.append({"params": list(conv.parameters()), "lr": rate * math.sqrt(2 / fan_in)})
-            if layer in self.taps:
-                params = list(self.taps[layer].parameters())
-                groups.append({"params": params, "lr": rate / math.sqrt(conv.out_channels)})
-        return groups
 
 
 @torch.no_grad()
@@ -160,23 +70,12 @@ def schedule(step: int, recipe: Recipe) -> float:
     return top * min(1.0, (done + 1) / 50) * 0.5 * (1 + math.cos(math.pi * done / max(1, steps)))
 
 
-def build_student(recipe: Recipe) -> VGG:
-    """A student with random weights (He initialisation), ready to be trained."""
-    with torch.random.fork_rng():
-        torch.manual_seed(recipe.seed)
-        student = VGG(STUDENT_WIDTHS, padding="reflect", pooling="avg", name="student")
-        for layer in student.layers:
-            conv = student.get_submodule(layer).requires_grad_(True)
-            nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
-            nn.init.zeros_(conv.bias)
-    student.input.load_state_dict(networks.imagenet_input())
-    return student
-
-
 def train(
     teacher: VGG, images: Path, output: Path, recipe: Recipe, device: torch.device
-) -> Iterator[tuple[int, VGG, dict[str, float]]]:
-    """Train and yield `(step, averaged student, held-out errors)` at each checkpoint.
+) -> Iterator[tuple[VGG, list[dict[str, float]]]]:
+    """Train and yield the averaged student and its learning curve so far at each checkpoint.
+
+    The curve has `{"step": ..., target: error on held-out images, ...}` for each checkpoint.
 
     A checkpoint in `output` under the same recipe is resumed; under another one SettingError is
     raised; the same holds for another teacher or other images. The course of a resumed run is that
@@ -187,8 +86,9 @@ def train(
     origin = asdict(recipe) | {"teacher": f"{teacher.name} {teacher.sha256} {teacher.pooling}"}
     origin |= {"files": [file.name for file in files]}
     crops = Crops(files, recipe.size)
-    student = build_student(recipe).to(device, memory_format=torch.channels_last)
-    lesson = Lesson(student, teacher, crops.batch(32, seed=-1).to(device)).to(device)
+    student = build_student(recipe.seed).to(device, memory_format=torch.channels_last)
+    teacher.to(memory_format=torch.channels_last)
+    lesson = Lesson(student, teacher, crops.batch(64, seed=-1).to(device)).to(device)
     optimiser = torch.optim.Adam(lesson.groups(recipe.rate), betas=(0.9, 0.99))
     sched = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: schedule(step, recipe))
 
@@ -198,7 +98,7 @@ def train(
 
     averaged = torch.optim.swa_utils.AveragedModel(lesson, avg_fn=average)
     parts = {"lesson": lesson, "averaged": averaged, "optimiser": optimiser, "schedule": sched}
-    start = 0
+    start, curve = 0, []
     if checkpoint.exists():
         saved = torch.load(checkpoint, map_location=device, weights_only=True)
         if other := [key for key, value in origin.items() if saved["origin"].get(key) != value]:
@@ -207,7 +107,7 @@ def train(
             )
         for name, part in parts.items():
             part.load_state_dict(saved[name])
-        start = saved["step"]
+        start, curve = saved["step"], saved["curve"]
     for done in tqdm(range(start + 1, recipe.steps + 1), initial=start, total=recipe.steps):
         batch = crops.batch(recipe.batch, recipe.seed * 10**7 + done - 1).to(device)
         errors = lesson.errors(batch, forced=done <= recipe.forced)
@@ -216,13 +116,16 @@ def train(
         optimiser.step()
         sched.step()
         averaged.update_parameters(lesson)
+        if done % 50 == 0 and done <= recipe.revival * recipe.steps:
+            lesson.revive(batch, done)
         if done % recipe.every == 0 or done == recipe.steps:
+            curve.append({"step": done} | held_out_errors(averaged.module, held_out))
             state = {name: part.state_dict() for name, part in parts.items()}
             with atomic(checkpoint) as path:
-                torch.save(state | {"step": done, "origin": origin}, path)
-            yield done, averaged.module.student, held_out_errors(averaged.module, held_out)
+                torch.save(state | {"step": done, "curve": curve, "origin": origin}, path)
+            yield averaged.module.student, curve
     if start >= recipe.steps:
-        yield start, averaged.module.student, held_out_errors(averaged.module, held_out)
+        yield averaged.module.student, curve
 
 
 def export(student: VGG, teacher: VGG, images: Path, path: Path, recipe: Recipe) -> dict:
@@ -261,12 +164,14 @@ def _run(options: dict) -> int:
     recipe = Recipe(**{name: options[name] for name in asdict(Recipe())})
     device = networks.pick_device(options["device"])
     teacher = networks.load(options["teacher"], pooling=options["pooling"], device=device)
-    for step, student, errors in train(  # noqa: B007 (the last student is exported below)
+    for student, curve in train(  # noqa: B007 (the last student is exported below)
         teacher, options["images"], options["output"], recipe, device
     ):
-        shown = {key.split()[0]: value for key, value in errors.items()}  # the readout's, if any
-        said = ", ".join(f"{layer} {error:.3f}" for layer, error in shown.items())
-        tqdm.write(f"step {step}: held-out error {said}")
+        with atomic(options["output"] / "curve.json") as path:
+            path.write_text(json.dumps(curve, indent=1) + "\n", encoding="utf-8")
+        last = {target: error for target, error in curve[-1].items() if target != "step"}
+        said = ", ".join(f"{target} {error:.3f}" for target, error in last.items())
+        tqdm.write(f"step {curve[-1]['step']}: held-out error {said}")
     path = options["output"] / "network.safetensors"
     for layer, error in export(student, teacher, options["images"], path, recipe)[
         "relative_errors"

@@ -1,11 +1,12 @@
 """Training the small network: resumed against uninterrupted, forced feeding, exact readouts."""
 
 import itertools
+import json
 
 import pytest
 import torch
 
-from stylelab import crops, distill, networks, readouts
+from stylelab import crops, distill, lesson, networks, readouts
 from stylelab.errors import SettingError
 from stylelab.images import save_image
 from stylelab.losses import gram_matrix
@@ -53,13 +54,14 @@ def test_crops_depend_on_their_seed_alone(photographs):
 def test_a_resumed_run_is_the_uninterrupted_one(teacher, photographs, tmp_path):
     whole = list(distill.train(teacher, photographs, tmp_path / "whole", RECIPE, CPU))
     first = distill.train(teacher, photographs, tmp_path / "parts", RECIPE, CPU)
-    assert next(first)[0] == 2
+    assert [point["step"] for point in next(first)[1]] == [2]
     first.close()
     resumed = list(distill.train(teacher, photographs, tmp_path / "parts", RECIPE, CPU))
-    assert [step for step, _, _ in whole] == [2, 4] and [step for step, _, _ in resumed] == [4]
-    for key, value in whole[-1][1].state_dict().items():
-        assert torch.equal(value, resumed[-1][1].state_dict()[key]), key
-    assert whole[-1][2] == resumed[-1][2]
+    assert len(whole) == 2 and len(resumed) == 1
+    (student, curve), (other, its_curve) = whole[-1], resumed[-1]
+    for key, value in student.state_dict().items():
+        assert torch.equal(value, other.state_dict()[key]), key
+    assert curve == its_curve and [point["step"] for point in curve] == [2, 4]
 
 
 def test_a_checkpoint_of_another_recipe_is_refused(teacher, photographs, tmp_path):
@@ -81,12 +83,13 @@ def test_a_checkpoint_of_another_teacher_or_other_images_is_refused(
 
 def test_training_lowers_the_error_on_held_out_images(teacher, photographs, tmp_path):
     recipe = distill.Recipe(steps=60, forced=40, batch=8, size=32, every=60)
-    student = distill.build_student(recipe)
+    student = lesson.build_student()
     files, held_out = crops.split(photographs)
-    sample = crops.Crops(files, 32).batch(16, -1)
-    before = distill.held_out_errors(distill.Lesson(student, teacher, sample), held_out)
-    _, _, after = next(distill.train(teacher, photographs, tmp_path, recipe, CPU))
-    assert set(after) == set(before) and len(after) == 26  # 13 layers, a readout at each
+    sample = crops.Crops(files, 32).batch(64, -1)
+    before = distill.held_out_errors(lesson.Lesson(student, teacher, sample), held_out)
+    _, (after,) = next(distill.train(teacher, photographs, tmp_path, recipe, CPU))
+    assert after.pop("step") == 60
+    assert set(after) == set(before) and len(after) == 39  # 13 layers; readout and Gram at each
     for layer in ("conv1_2", "conv2_1", "conv2_2", "conv3_1"):
         assert after[layer] < 0.8 * before[layer]
 
@@ -95,23 +98,82 @@ def test_forced_layers_are_fed_the_teachers_features(tiny_network, photographs):
     """A student with the teacher's weights has no error, and one spoilt layer spoils no other."""
     teacher = tiny_network(dtype=torch.float32)
     twin = tiny_network(dtype=torch.float32)
+    for network in (teacher, twin):
+        for layer in network.layers:
+            network.get_submodule(layer).weight.abs_().mul_(0.3)  # no filter is silent
     image = torch.rand(2, 3, 32, 32)
-    lesson = distill.Lesson(twin, teacher, image)
-    for layer in lesson.layers:
-        lesson.get_buffer(f"{layer}_scale").fill_(1.0)
-    assert max(lesson.errors(image, forced=True).values()) < 1e-10
+    task = lesson.Lesson(twin, teacher, image)
+    for layer in task.layers:
+        task.get_buffer(f"{layer}_scale").fill_(1.0)
+    assert max(task.errors(image, forced=True).values()) < 1e-10
     with torch.no_grad():
         twin.conv3_1.bias += 1.0
-    forced, free = lesson.errors(image, forced=True), lesson.errors(image)
+    forced, free = task.errors(image, forced=True), task.errors(image)
     assert [layer for layer, error in forced.items() if error > 1e-10] == ["conv3_1"]
-    assert all(free[layer] > 1e-10 for layer in lesson.layers[4:])
+    assert all(free[layer] > 1e-10 for layer in task.layers[4:])
+
+
+def silence(network, layer, filters):
+    """Filters that never respond."""
+    with torch.no_grad():
+        network.get_submodule(layer).weight[filters] = 0.0
+        network.get_submodule(layer).bias[filters] = -1.0
+
+
+def test_silent_filters_of_the_teacher_are_no_targets(tiny_network):
+    teacher = tiny_network(readouts=True, dtype=torch.float32)
+    silence(teacher, "conv2_1", [1, 4])
+    image = torch.rand(2, 3, 32, 32)
+    task = lesson.Lesson(lesson.build_student(), teacher, image)
+    assert task.get_buffer("conv2_1_active").tolist() == [0, 2, 3, 5]
+    assert task.get_buffer("conv2_1_metric").shape == (4, 4)
+
+
+def test_gram_errors_are_shares_of_the_teachers_spread(tiny_network):
+    """Computed in the readout's space position by position, as the definition says."""
+    teacher, student = tiny_network(readouts=True), tiny_network()
+    sample, image = torch.rand(5, 3, 32, 32).double(), torch.rand(1, 3, 32, 32).double()
+    with torch.no_grad():
+        student.conv2_1.weight *= 1.3
+    task = lesson.Lesson(student, teacher, sample)
+    scale, readout = task.get_buffer("conv2_1_scale"), teacher.readout("conv2_1")
+    assert len(scale) == 6  # none is silent
+
+    def gram(network, picture, factor):
+        rows = network(picture, ["conv2_1"])["conv2_1"][0].flatten(1) * factor[:, None]
+        rows = readout @ torch.cat([rows, torch.ones_like(rows[:1])])
+        return rows @ rows.T / rows.shape[1]
+
+    known = torch.stack([gram(teacher, one[None], torch.ones(6)) for one in sample])
+    spread = (known - known.mean(0)).square().sum((1, 2)).mean()
+    miss = gram(student, image, 1 / scale) - gram(teacher, image, torch.ones(6))
+    expected = miss.square().sum() / spread
+    torch.testing.assert_close(task.errors(image)["conv2_1 gram"], expected)
+
+
+def test_free_filters_that_fell_silent_are_revived(tiny_network):
+    teacher = tiny_network(dtype=torch.float32)
+    student, image = lesson.build_student(), torch.rand(4, 3, 32, 32)
+    silence(student, "conv2_2", slice(None))
+    task = lesson.Lesson(student, teacher, image)
+    first, then = (len(task.get_buffer(f"{layer}_active")) for layer in ("conv2_2", "conv3_1"))
+    before = student.conv2_2.weight[:first].clone()
+    assert first > 0 and task.revive(image, 0) >= 80 - first
+    assert torch.equal(student.conv2_2.weight[:first], before)
+    assert not student.conv3_1.weight[:then, first:].any()  # targets ignore them at first
+    found = student(image, ["conv2_2"])["conv2_2"][:, first:]
+    assert (found.mean((0, 2, 3)) > 0.1).all()
+    kept = [p.clone() for p in student.parameters()]
+    assert task.revive(image, 1) == 0
+    assert all(torch.equal(a, b) for a, b in zip(kept, student.parameters(), strict=True))
 
 
 def test_a_narrow_student_predicts_a_wide_teacher_through_taps(photographs):
-    student, teacher = distill.build_student(RECIPE), networks.load("random")
-    lesson = distill.Lesson(student, teacher, torch.rand(1, 3, 32, 32))
-    assert lesson.taps["conv1_1"].weight.shape == (64, 16, 1, 1)
-    errors = lesson.errors(torch.rand(1, 3, 32, 32), forced=True)
+    student, teacher = lesson.build_student(), networks.load("random")
+    task = lesson.Lesson(student, teacher, torch.rand(1, 3, 32, 32))
+    active = len(task.get_buffer("conv1_1_active"))
+    assert active > 16 and task.taps["conv1_1"].weight.shape == (active, 16, 1, 1)
+    errors = task.errors(torch.rand(1, 3, 32, 32), forced=True)
     assert len(errors) == 13 and all(torch.isfinite(error) for error in errors.values())
 
 
@@ -152,8 +214,10 @@ def test_the_command_makes_a_network_that_loads(tiny_network, photographs, tmp_p
     assert "conv5_1: relative error" in printed.out
     assert "step 2: held-out error conv1_1 " in printed.out + printed.err
     network = networks.load(str(tmp_path / "out" / "network.safetensors"))
-    assert network.widths == distill.STUDENT_WIDTHS and network.pooling == "avg"
-    assert network.readout("conv4_2").shape[1] == 129
+    assert network.widths == lesson.STUDENT_WIDTHS and network.pooling == "avg"
+    assert network.readout("conv4_2").shape[1] == network.widths["conv4_2"] + 1
+    curve = json.loads((tmp_path / "out" / "curve.json").read_text(encoding="utf-8"))
+    assert [point["step"] for point in curve] == [1, 2] and curve[1]["conv5_1"] > 0
     distill.main(arguments)  # done already: exports again from the checkpoint
     assert networks.load(str(tmp_path / "out" / "network.safetensors")).sha256 == network.sha256
 
