@@ -47,12 +47,14 @@ class Recipe:
     revival: float = 0.6  # share of the steps during which silent free filters are revived
     every: int = 250  # steps between checkpoints
     seed: int = 0
+    start: str = ""  # weights file of an earlier student of the same teacher to begin with
 
 
 @torch.no_grad()
 def held_out_errors(lesson: Lesson, files: list[Path], size: int = 256) -> dict[str, float]:
     """Errors of `lesson` averaged over whole held-out images, longer side `size` pixels."""
     totals: dict[str, float] = {}
+    lesson.eval()
     device = lesson.student.input.weight.device
     for file in files:
         for name, error in lesson.errors(load_image(file, size).to(device)).items():
@@ -89,6 +91,9 @@ def train(
     student = build_student(recipe.seed).to(device, memory_format=torch.channels_last)
     teacher.to(memory_format=torch.channels_last)
     lesson = Lesson(student, teacher, crops.batch(64, seed=-1).to(device)).to(device)
+    if recipe.start:
+        lesson.adopt(networks.load(recipe.start, device=device), crops.batch(64, -1).to(device))
+        lesson.revive(crops.batch(64, -2).to(device), recipe.seed)
     optimiser = torch.optim.Adam(lesson.groups(recipe.rate), betas=(0.9, 0.99))
     sched = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: schedule(step, recipe))
 
@@ -112,7 +117,8 @@ def train(
         batch = crops.batch(recipe.batch, recipe.seed * 10**7 + done - 1).to(device)
         errors = lesson.errors(batch, forced=done <= recipe.forced)
         optimiser.zero_grad()
-        sum(errors.values()).backward()
+        # The logarithm is an error of 1 or less, nearly; it tames Gram errors of strange crops.
+        sum(torch.log1p(error) for error in errors.values()).backward()
         optimiser.step()
         sched.step()
         averaged.update_parameters(lesson)

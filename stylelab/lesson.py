@@ -91,6 +91,9 @@ class Lesson(nn.Module):
     def errors(self, image: Tensor, forced: bool = False) -> dict[str, Tensor]:
         """Per target, the mean squared error over the target's variance, on `(N, 3, H, W)`.
 
+        In training, errors of filters are taken before the ReLU where the target is active: they
+        are then convex in the filter's weights, and no filter dies.
+
         Args:
             image: crops, sRGB in [0, 1].
             forced: feed each layer the teacher's features, where the widths allow it.
@@ -98,17 +101,19 @@ class Lesson(nn.Module):
         with torch.no_grad():
             targets = self.teacher[0](image, self.layers)
             for layer in self.layers:
-                active, scale = (
-                    self.get_buffer(f"{layer}_active"),
-                    self.get_buffer(f"{layer}_scale"),
-                )
-                targets[layer] = targets[layer][:, active] * scale[:, None, None]
-        found = self._forced(image, targets) if forced else self.student(image, self.layers)
-        errors = {}
-        for layer, target in targets.items():
-            predicted = self.taps[layer](found[layer]) if layer in self.taps else found[layer]
-            predicted = predicted[:, : target.shape[1]]
-            miss = _rows(predicted - target)
+                active = targets[layer][:, self.get_buffer(f"{layer}_active")]
+                targets[layer] = active * self.get_buffer(f"{layer}_scale")[:, None, None]
+        errors, x = {}, self.student.input(image)
+        for layer in self.layers:
+            z, target = self.student.convolve(layer, x), targets[layer]
+            x, count = F.relu(z), target.shape[1]
+            if layer in self.taps:
+                predicted = judged = self.taps[layer](x)
+            else:
+                predicted = judged = x[:, :count]
+                if self.training:
+                    judged = torch.where(target > 0, z[:, :count], predicted)
+            miss = _rows(judged - target)
             errors[layer] = miss.square().mean()
             if hasattr(self, f"{layer}_metric"):
                 products = miss @ miss.T / miss.shape[1]
@@ -116,23 +121,37 @@ class Lesson(nn.Module):
                 if not forced:
                     metric = self.get_buffer(f"{layer}_gram_metric")
                     errors[f"{layer} gram"] = _size(_grams(predicted) - _grams(target), metric)
+            if forced and layer not in BEFORE_POOLING and layer not in self.taps:
+                x = torch.cat([target, x[:, count:]], 1)
         return errors
 
-    def _forced(self, image: Tensor, targets: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Features of layers that are fed the teacher's, taken before the ReLU where the target is
-        active: a filter's error is then convex in its weights, and no filter dies."""
-        x, found = self.student.input(image), {}
+    @torch.no_grad()
+    def adopt(self, other: VGG, image: Tensor) -> None:
+        """Begin with the weights of `other`, an earlier student of the same teacher.
+
+        Its filters that predict targets are taken over, scaled to what the targets now are, and of
+        its other filters those that are not silent on `image`, as far as there is room.
+        """
+        found, targets = other(image, self.layers), self.teacher[0](image, self.layers)
+        before, gain = torch.arange(3, device=image.device), torch.ones(3, device=image.device)
         for layer in self.layers:
-            z, target = self.student.convolve(layer, x), targets[layer]
-            x = F.relu(z)
-            if layer in self.taps:
-                found[layer] = x
-                continue
-            count = target.shape[1]
-            found[layer] = torch.where(target > 0, z[:, :count], x[:, :count])
-            if layer not in BEFORE_POOLING:
-                x = torch.cat([target, x[:, count:]], 1)
-        return found
+            active = self.get_buffer(f"{layer}_active")
+            mean = found[layer].mean((0, 2, 3))
+            free = (mean > SILENT * mean.mean()).nonzero()[:, 0]
+            kept = torch.cat([active, free[~torch.isin(free, active)]])
+            kept = kept[: self.student.widths[layer]]
+            rows, wanted = _rows(found[layer][:, kept]), _rows(targets[layer][:, active])
+            scale, count = torch.ones_like(mean[kept]), len(active)
+            wanted = wanted * self.get_buffer(f"{layer}_scale")[:, None]
+            products, squares = (rows[:count] * wanted).sum(1), rows[:count].square().sum(1)
+            scale[:count] = torch.where(products > 0, products / squares, 1.0)
+            mine, theirs = self.student.get_submodule(layer), other.get_submodule(layer)
+            mine.weight.zero_()
+            mine.bias.zero_()
+            weight = theirs.weight[kept][:, before] * scale[:, None, None, None]
+            mine.weight[: len(kept), : len(before)] = weight / gain[:, None, None]
+            mine.bias[: len(kept)] = theirs.bias[kept] * scale
+            before, gain = kept, scale
 
     @torch.no_grad()
     def revive(self, image: Tensor, seed: int) -> int:

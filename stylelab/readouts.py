@@ -53,6 +53,30 @@ def fit(student: VGG, teacher: VGG, files: Sequence[Path], size: int = 256) -> d
 
 
 @torch.no_grad()
+def align(student: VGG, teacher: VGG, files: Sequence[Path], size: int = 256) -> dict[str, Tensor]:
+    """The readouts of a finished student, turned to where they come nearest to the teacher's.
+
+    A readout R is stored up to a rotation, which no distance depends on. To predict the teacher's
+    features themselves, Q R with the orthonormal Q that fits best on `files` is needed (orthogonal
+    Procrustes problem): `(m, N_l + 1)` per layer.
+    """
+    crosses: dict[str, Tensor] = {}
+    layers = [layer for layer in student.layers if layer in teacher.layers]
+    for file in files:
+        image = load_image(file, size).to(student.input.weight.device)
+        found, targets = student(image, layers), teacher(image, layers)
+        for layer in layers:
+            x, y = _with_ones(found[layer]), _wanted(teacher, layer, targets[layer])
+            crosses[layer] = crosses.get(layer, 0) + y @ x.T / x.shape[1]
+    aligned = {}
+    for layer, cross in crosses.items():
+        readout = student.readout(layer).cpu().double()
+        u, _, v = torch.linalg.svd(cross @ readout.T, full_matrices=False)
+        aligned[layer] = u @ v @ readout
+    return aligned
+
+
+@torch.no_grad()
 def relative_errors(
     student: VGG,
     fitted: Mapping[str, Tensor],

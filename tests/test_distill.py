@@ -168,6 +168,38 @@ def test_free_filters_that_fell_silent_are_revived(tiny_network):
     assert all(torch.equal(a, b) for a, b in zip(kept, student.parameters(), strict=True))
 
 
+def test_a_silent_filter_with_a_target_still_learns(tiny_network):
+    teacher, student = tiny_network(dtype=torch.float32), lesson.build_student()
+    silence(student, "conv1_1", [0])
+    image = torch.rand(2, 3, 32, 32)
+    task = lesson.Lesson(student, teacher, image)
+    task.errors(image)["conv1_1"].backward()
+    assert student.conv1_1.weight.grad[0].abs().max() > 0
+    task.eval()  # what is measured on held-out images is what the network gives
+    assert not student(image, ["conv1_1"])["conv1_1"][:, 0].any()
+    assert task.errors(image)["conv1_1"] > 0.1
+
+
+def test_a_student_begins_with_an_earlier_one(tiny_network):
+    """Its filters are the earlier one's, each by a factor of its own."""
+    teacher, other = tiny_network(dtype=torch.float32), lesson.build_student(1)
+    for layer in other.layers:
+        other.get_submodule(layer).weight.data.abs_().mul_(0.2)  # no filter is silent
+    student, image = lesson.build_student(), torch.rand(2, 3, 32, 32)
+    task = lesson.Lesson(student, teacher, image)
+    task.adopt(other, image)
+    with torch.no_grad():
+        mine, theirs = (network(image, task.layers) for network in (student, other))
+    for layer in task.layers:
+        active = task.get_buffer(f"{layer}_active")
+        a, b = mine[layer][:, : len(active)], theirs[layer][:, active]
+        factor = (a * b).sum((0, 2, 3)) / b.square().sum((0, 2, 3)).clamp_min(1e-12)
+        torch.testing.assert_close(a, b * factor[:, None, None], rtol=1e-3, atol=1e-4)
+        assert not (factor < 0).any() and factor.any()
+    error = task.eval().errors(image)
+    assert error["conv1_1"] <= lesson.Lesson(other, teacher, image).eval().errors(image)["conv1_1"]
+
+
 def test_a_narrow_student_predicts_a_wide_teacher_through_taps(photographs):
     student, teacher = lesson.build_student(), networks.load("random")
     task = lesson.Lesson(student, teacher, torch.rand(1, 3, 32, 32))
@@ -197,6 +229,9 @@ def test_fitted_readouts_measure_in_the_teachers_space(tiny_network, photographs
             for net in (student, teacher)
         ]
         torch.testing.assert_close(norms[0], norms[1], rtol=1e-3, atol=0)
+    aligned = readouts.align(student, teacher, files[:8], 64)
+    errors = readouts.relative_errors(student, aligned, teacher, held_out, 64)
+    assert max(errors.values()) < 1e-5  # the stored factor, turned back
     agreement = readouts.style_agreement(student, teacher, files[:6], pairs=20, size=64)
     for layer in STYLE_LAYERS:
         assert agreement[layer]["correlation"] > 0.9999

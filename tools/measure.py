@@ -1,0 +1,71 @@
+"""What is known of a small network, and how well it agrees with its teacher.
+
+    python tools/measure.py [NETWORK]
+    python tools/measure.py [NETWORK] --teacher vgg19_16x.pth --images FOLDER
+
+Alone: the file's size and hash, its filters, and what was measured when it was made (it stands in
+the file's header). With the teacher and the training images: the same, measured again on the images
+that were held out. NETWORK is a name or a `.safetensors` file.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import safetensors
+
+from stylelab import crops, gallery, load, networks, readouts
+from stylelab.vgg import STYLE_LAYERS
+
+
+def table(errors: dict, agreement: dict) -> str:
+    """The model card's table."""
+    lines = ["| layer | error | correlation | ratio |", "| --- | --- | --- | --- |"]
+    for layer, error in errors.items():
+        style = "| |"
+        if layer in agreement:
+            style = "| {correlation:.4f} | {ratio:.3f} |".format(**agreement[layer])
+        lines.append(f"| `{layer}` | {error:.4f} {style}")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("network", nargs="?", default="vgg19-mini")
+    parser.add_argument("--teacher", help="a network's name or weights file")
+    parser.add_argument("--images", type=Path, help="the folder of training images")
+    parser.add_argument("--pairs", type=int, default=200, help="of held-out images (default: 200)")
+    options = parser.parse_args()
+    named = options.network in networks.names()
+    path = gallery.ASSETS / f"{options.network}.safetensors" if named else Path(options.network)
+    network = load(options.network)
+    with safetensors.safe_open(path, "pt") as file:
+        header = json.loads(file.metadata()["stylelab"])
+    print(f"{path.name}: {path.stat().st_size:,} bytes, SHA-256 {network.sha256}")
+    silent = {}
+    for name in ("pagoda", "coffee"):
+        for layer, features in network(gallery.open(name, 256), network.layers).items():
+            quiet = features.amax((0, 2, 3)) <= 0
+            silent[layer] = quiet & silent.get(layer, quiet)
+    for layer, width in network.widths.items():
+        print(f"{layer}: {width} filters, {int(silent[layer].sum())} silent on two photographs")
+    print(f"recipe: {json.dumps(header['recipe'])}")
+    print(f"held out: {len(header['held_out'])} images; as measured when the file was made:\n")
+    print(table(header["relative_errors"], header["style_agreement"]))
+    if options.teacher and options.images:
+        teacher = load(options.teacher)
+        files, held_out = crops.split(options.images)
+        if [file.name for file in held_out] != header["held_out"]:
+            raise SystemExit(f"{options.images} holds other images than those held out in training")
+        aligned = readouts.align(network, teacher, files[::4])
+        errors = readouts.relative_errors(network, aligned, teacher, held_out)
+        agreement = readouts.style_agreement(network, teacher, held_out, options.pairs)
+        worst = min(agreement[layer]["correlation"] for layer in STYLE_LAYERS)
+        print(f"\nmeasured now, {options.pairs} pairs (lowest correlation {worst:.4f}):\n")
+        print(table(errors, agreement))
+
+
+if __name__ == "__main__":
+    main()
