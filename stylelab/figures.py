@@ -3,10 +3,11 @@
 import io
 import json
 import platform
+import re
 import sys
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import matplotlib
@@ -18,10 +19,10 @@ from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 import stylelab
-from stylelab import gallery
+from stylelab import claims, gallery
 from stylelab.download import sha256_of
 from stylelab.errors import SettingError
-from stylelab.images import atomic
+from stylelab.images import atomic, save_image
 from stylelab.synthesis import Result
 from stylelab.vgg import VGG
 
@@ -116,23 +117,28 @@ def make_record(
     *,
     parameters: Mapping[str, object],
     network: VGG,
-    images: Iterable[str],
+    images: Mapping[str, str],
     results: Mapping[str, Result],
     settings: Mapping[str, object],
+    panels: Mapping[str, Tensor] | None = None,
+    facts: Mapping[str, float] | None = None,
 ) -> dict:
-    """How a figure was made, ready for JSON: all that is needed to make it again, and its losses.
+    """How a figure was made, ready for JSON: all that is needed to make it again, its losses, and
+    what the paper claims about it (`stylelab.claims`), judged by its panels.
 
     Args:
         figure: the figure's name.
-        parameters: the notebook's parameters.
+        parameters: the notebook's parameters; `size` is the longer side of images, in pixels.
         network: the network used.
-        images: names in the gallery of all images used.
+        images: names in the gallery of the images used, by the part they play: "content", ...
         results: the optimisations behind the figure, by name.
-        settings: what else they were asked for: layers, alpha/beta, ...
+        settings: what else they were asked for: layers, alpha/beta, ...; a `size` here goes before
+            that of the parameters.
+        panels: the pictures that claims are judged by, `(1, 3, H, W)` each.
+        facts: numbers measured in the notebook that claims are judged by.
     """
     device = network.input.weight.device
-    names = dict.fromkeys(images)
-    return {
+    record = {
         "figure": figure,
         "parameters": dict(parameters),
         "settings": dict(settings),
@@ -143,8 +149,12 @@ def make_record(
             "padding": network.padding,
         },
         "images": {
-            name: {"credit": gallery.credit(name), "sha256": sha256_of(gallery.path(name))}
-            for name in names
+            part: {
+                "name": name,
+                "credit": gallery.credit(name),
+                "sha256": sha256_of(gallery.path(name)),
+            }
+            for part, name in images.items()
         },
         "results": {
             name: {
@@ -161,10 +171,34 @@ def make_record(
             }
             for name, result in results.items()
         },
+        "facts": dict(facts or {}),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "threads": torch.get_num_threads(),
         "versions": versions(),
     }
+    saved = {name: panel.mul(255).round() / 255 for name, panel in (panels or {}).items()}
+    return record | {"claims": judge(record, network, saved)}
+
+
+def judge(record: Mapping, network: VGG, panels: Mapping[str, Tensor]) -> list[dict]:
+    """The paper's claims about a record's figure, judged by its panels as they are saved."""
+    size = record["settings"].get("size", record["parameters"].get("size"))
+    originals = {
+        part: gallery.open(image["name"], size) for part, image in record["images"].items()
+    }
+    keys = ("settings", "results", "facts")
+    evidence = claims.Evidence(network, panels, originals, **{key: record[key] for key in keys})
+    return [asdict(claim) for claim in claims.check(record["figure"], evidence)]
+
+
+def claims_table(record: Mapping) -> str:
+    """The claims of a record, one below the other, with their numbers."""
+    lines = []
+    for claim in record["claims"]:
+        lines.append(f"{'holds' if claim['holds'] else 'FAILS'}  {claim['statement']}")
+        for name, values in claim["values"].items():
+            lines.append(f"         {name}: {', '.join(f'{value:.3g}' for value in values)}")
+    return "\n".join(lines)
 
 
 def versions() -> dict[str, str]:
@@ -174,16 +208,33 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), "platform": sys.platform} | found
 
 
-def save_figure(figure: Figure, record: Mapping[str, object], output: str | Path = ".") -> Path:
+def save_figure(
+    figure: Figure,
+    record: Mapping[str, object],
+    output: str | Path = ".",
+    panels: Mapping[str, Tensor] | None = None,
+) -> Path:
     """Save `<figure>.png` and its record `<figure>.json` in the folder `output`; returns the PNG.
 
-    The PNG's metadata carries the essentials of the record. Both files appear whole or not at all.
+    The PNG's metadata carries the essentials of the record. The pictures that claims are judged by
+    go to `panels/<figure>/<name>.png`. Each file appears whole or not at all, the record last.
     """
+    name, output = str(record["figure"]), Path(output)
     essentials = {key: record[key] for key in ("figure", "parameters", "settings", "network")}
-    picture = save_picture(figure, str(record["figure"]), output, comment=json.dumps(essentials))
+    picture = save_picture(figure, name, output, comment=json.dumps(essentials))
+    for panel, image in (panels or {}).items():
+        save_image(image, panel_path(output, name, panel))
+    record = {**record, "panels": list(panels or {}), "sha256": sha256_of(picture)}
     with atomic(picture.with_suffix(".json")) as path:
         path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     return picture
+
+
+def panel_path(folder: Path, figure: str, panel: str) -> Path:
+    """Where a panel of a figure is saved."""
+    if not re.fullmatch(r"[\w.+-]+", panel):
+        raise SettingError(f"a panel's name may have letters, digits and . + - _; got {panel!r}")
+    return Path(folder, "panels", figure, f"{panel}.png")
 
 
 def show(picture: Path, width: int = 900) -> object:

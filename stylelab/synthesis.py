@@ -19,6 +19,8 @@ from stylelab.lbfgs import lbfgs
 from stylelab.objective import Objective, Target, content_representation, style_representation
 from stylelab.vgg import CONTENT_LAYER, STYLE_LAYERS, VGG
 
+STARTS = ("content", "style", "noise")
+
 
 @dataclass(frozen=True)
 class Result:
@@ -162,8 +164,8 @@ def transfer(
     *,
     alpha_beta: float | Sequence[float] = 1e-3,
     content_layer: str = CONTENT_LAYER,
-    style_layers: Sequence[str] = STYLE_LAYERS,
-    init: str = "content",
+    style_layers: Sequence[str] | Sequence[Sequence[str]] = STYLE_LAYERS,
+    init: str | Sequence[str] = "content",
     steps: int = 500,
     seed: int | Sequence[int] = 0,
     tv_weight: float = 0.0,
@@ -171,7 +173,8 @@ def transfer(
 ) -> Result:
     """Style transfer (equation 7): the content of one image in the style of others.
 
-    `style`, `alpha_beta` and `seed` may each be one value or one for every image of the batch.
+    `style`, `alpha_beta`, `style_layers`, `init` and `seed` may each be one value or one for every
+    image of the batch.
 
     Args:
         network: a VGG.
@@ -180,7 +183,7 @@ def transfer(
         alpha_beta: weight of the mean content loss over that of the mean style loss, as printed
             in the paper (see `stylelab.losses`); beta is 1.
         content_layer: the layer matched in content.
-        style_layers: the layers matched in style, each with w_l = 1/layers.
+        style_layers: the layers matched in style, each with w_l = 1/layers of its image.
         init: start from "content", "style" (resized to the content's size) or white "noise".
         steps: L-BFGS steps.
         seed: of the white noise; without effect on other starts.
@@ -192,34 +195,48 @@ def transfer(
     """
     styles = [style] if isinstance(style, Tensor) else list(style)
     ratios = list(alpha_beta) if isinstance(alpha_beta, Sequence) else [alpha_beta]
+    nested = len(style_layers) > 0 and not isinstance(style_layers[0], str)
+    subsets = list(style_layers) if nested else [style_layers]
+    starts = [init] if isinstance(init, str) else list(init)
     seeds = list(seed) if isinstance(seed, Sequence) else [seed]
-    count = max(len(styles), len(ratios), len(seeds))
-    for name, values in (("style", styles), ("alpha_beta", ratios), ("seed", seeds)):
+    given = {"style": styles, "alpha_beta": ratios, "style_layers": subsets}
+    given |= {"init": starts, "seed": seeds}
+    count = max(len(values) for values in given.values())
+    for name, values in given.items():
         if len(values) not in (1, count):
             raise SettingError(f"{name} has {len(values)} values; give 1 or {count}, as the others")
     if not all(0 <= ratio < float("inf") for ratio in ratios):
         raise SettingError(f"alpha_beta must be finite and 0 or more, got {alpha_beta}")
-    if not style_layers:
+    if not all(subsets):
         raise SettingError("style_layers is empty; use reconstruct_content for content alone")
+    if unknown := set(starts) - set(STARTS):
+        raise SettingError(f"init must be one of {', '.join(STARTS)}, got {min(unknown)!r}")
     content = _place(network, content, "content")
     styles = [_place(network, image, "style") for image in styles]
+
+    def each(values: list) -> list:
+        return values * count if len(values) == 1 else values
+
     alpha = content.new_tensor(ratios).expand(count)
     features = content_representation(network, content, [content_layer])
-    grams = [style_representation(network, image, style_layers) for image in styles]
-    share = torch.full_like(alpha, 1 / len(set(style_layers)))
-    start = {
-        "content": lambda: content,
-        "style": lambda: torch.cat([resize(image, content.shape[2:]) for image in styles]),
-        "noise": lambda: white_noise(*content.shape[2:], seeds).to(content),
-    }
-    if init not in start:
-        raise SettingError(f"init must be one of {', '.join(start)}, got {init!r}")
+    used = list(dict.fromkeys(layer for subset in subsets for layer in subset))
+    grams = [style_representation(network, image, used) for image in styles]
+    shares = _shares(each(subsets), list(grams[0]), content)
     objective = Objective(
         network,
         content={content_layer: Target(features[content_layer], alpha)},
-        style={layer: Target(torch.cat([g[layer] for g in grams]), share) for layer in grams[0]},
+        style={
+            layer: Target(torch.cat([gram[layer] for gram in grams]), share)
+            for layer, share in shares.items()
+        },
         tv_weight=tv_weight,
     )
-    first = start[init]()
-    first = first.expand(count, -1, -1, -1) if len(first) == 1 else first
-    return optimise(objective, first, steps, progress=progress, label="transfer")
+
+    def first(start: str, image: Tensor, number: int) -> Tensor:
+        if start == "noise":
+            return white_noise(*content.shape[2:], [number]).to(content)
+        return content if start == "content" else resize(image, content.shape[2:])
+
+    batch = zip(each(starts), each(styles), each(seeds), strict=True)
+    first_images = torch.cat([first(*one) for one in batch])
+    return optimise(objective, first_images, steps, progress=progress, label="transfer")

@@ -9,6 +9,7 @@ from PIL import Image
 from stylelab import figures, gallery, synthesis
 from stylelab.download import sha256_of
 from stylelab.errors import SettingError
+from stylelab.images import load_image
 
 
 @pytest.fixture
@@ -71,17 +72,19 @@ def test_the_record_tells_how_a_figure_was_made(network, result, tmp_path):
         "figure9",
         parameters={"size": 48, "seed": 0},
         network=network,
-        images=["coffee", "storm", "coffee"],
+        images={"content": "coffee", "style": "storm"},
         results={"transfers": result},
         settings={"alpha_beta": 1e-3},
     )
     figure = figures.panel_grid([figures.Panel(picture(30, 40, 0.0), "a")], columns=1)
     path = figures.save_figure(figure, record, tmp_path / "new")
     saved = json.loads(path.with_suffix(".json").read_text())
-    assert path == tmp_path / "new" / "figure9.png" and saved == record
+    assert path == tmp_path / "new" / "figure9.png"
+    assert saved == record | {"panels": [], "sha256": sha256_of(path)}
+    assert record["claims"] == []  # nothing is claimed of a figure of this name
     assert saved["parameters"] == {"size": 48, "seed": 0}
     assert saved["network"]["name"] == "tiny" and saved["device"] == "cpu"
-    assert saved["images"]["storm"]["sha256"] == sha256_of(gallery.path("storm"))
+    assert saved["images"]["style"]["sha256"] == sha256_of(gallery.path("storm"))
     made = saved["results"]["transfers"]
     assert made["steps"] == 3 and not made["interrupted"] and made["best_step"] == [3, 3]
     assert saved["settings"] == {"alpha_beta": 1e-3}
@@ -91,6 +94,36 @@ def test_the_record_tells_how_a_figure_was_made(network, result, tmp_path):
     assert saved["versions"]["torch"] == torch.__version__
     with Image.open(path) as image:
         assert json.loads(image.text["Comment"])["figure"] == "figure9"
+
+
+def test_claims_are_judged_by_the_panels_as_they_are_saved(network, tmp_path):
+    photograph = gallery.open("coffee", 48)
+    panels = {"conv2_2": 0.9 * photograph + 0.01, "conv4_2": photograph.flip(3)}
+    record = figures.make_record(
+        "figure5",
+        parameters={"size": 96},
+        network=network,
+        images={"content": "coffee"},
+        results={},
+        settings={"size": 48},  # goes before the parameters'
+        panels=panels,
+    )
+    assert [claim["holds"] for claim in record["claims"]] == [True]
+    assert record["claims"][0]["values"]["correlation"][0] == pytest.approx(1, abs=1e-3)
+    table = figures.claims_table(record)
+    assert table.startswith("holds  Matching conv2_2") and "correlation: 1" in table
+    figure = figures.panel_grid([figures.Panel(photograph, "a")], columns=1)
+    path = figures.save_figure(figure, record, tmp_path, panels)
+    assert json.loads(path.with_suffix(".json").read_text())["panels"] == ["conv2_2", "conv4_2"]
+    files = {name: figures.panel_path(tmp_path, "figure5", name) for name in panels}
+    saved = {name: load_image(file) for name, file in files.items()}
+    assert figures.judge(record, network, saved) == record["claims"]
+
+
+def test_a_panels_name_stays_in_its_folder(tmp_path):
+    for name in ("../a", "a/b", ""):
+        with pytest.raises(SettingError, match="a panel's name may have"):
+            figures.panel_path(tmp_path, "figure1", name)
 
 
 def test_the_footer_names_network_and_credits(network):

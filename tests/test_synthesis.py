@@ -96,6 +96,21 @@ def test_alpha_beta_weighs_content_against_style(tiny_network):
     assert style_loss[0] < 0.1 * style_loss[1]
 
 
+def test_each_image_has_its_own_start_and_style_layers(tiny_network):
+    """One batch is what two runs would be."""
+    network = tiny_network()
+    starts, subsets = ["noise", "style"], [["conv1_1"], ["conv2_1", "conv3_1"]]
+    batch = synthesis.transfer(
+        network, picture(), picture(1), init=starts, style_layers=subsets, steps=4, progress=False
+    )
+    for i, (start, subset) in enumerate(zip(starts, subsets, strict=True)):
+        alone = synthesis.transfer(
+            network, picture(), picture(1), init=start, style_layers=subset, steps=4, progress=False
+        )
+        torch.testing.assert_close(batch.images[i], alone.images[0])
+        torch.testing.assert_close(batch.losses[:, i], alone.losses[:, 0])
+
+
 def test_same_seed_same_bytes_other_seed_other_image(tiny_network):
     network = tiny_network(dtype=torch.float32)
 
@@ -138,6 +153,8 @@ def test_white_noise_depends_on_its_seed_alone():
         ({"alpha_beta": float("nan")}, "alpha_beta must be finite"),
         ({"alpha_beta": [1.0, 2.0], "seed": [1, 2, 3]}, "alpha_beta has 2 values; give 1 or 3"),
         ({"init": "zeros"}, "init must be one of content, style, noise"),
+        ({"init": ["noise"] * 2, "seed": [1, 2, 3]}, "init has 2 values; give 1 or 3"),
+        ({"style_layers": [["conv1_1"], []]}, "style_layers is empty"),
         ({"steps": -1}, "steps must be 0 or more"),
         ({"style_layers": []}, "style_layers is empty"),
     ],

@@ -45,7 +45,7 @@ def main() -> None:
         "compare",
         parameters=parameters,
         network=networks[1],
-        images=used,
+        images={"content": cast["content"], **{panel: cast[panel] for panel in styles}},
         results=results,
         settings={"alpha_beta": ratio, "other network": other},
     )

@@ -1,0 +1,228 @@
+"""What the paper says of its figures: each claim holds where it should, and fails when broken."""
+
+import pytest
+import torch
+
+from stylelab import claims, gallery, objective, synthesis
+from stylelab.networks import load
+from stylelab.vgg import STYLE_LAYERS
+
+SIZE = 64
+
+
+@pytest.fixture(scope="module")
+def network():
+    return load("vgg19-mini")
+
+
+def open_(name):
+    return gallery.open(name, SIZE)
+
+
+def noise(strength, like, seed=0):
+    return strength * torch.randn(like.shape, generator=torch.manual_seed(seed))
+
+
+def blend(a, b, share):
+    """`share` of b in a."""
+    return (1 - share) * a + share * b
+
+
+def fit(image, like):
+    return torch.nn.functional.interpolate(image, like.shape[2:], mode="area")
+
+
+def moved(image):
+    """The same patterns elsewhere."""
+    return image.roll((image.shape[2] // 2, image.shape[3] // 3), (2, 3)).flip(3)
+
+
+def content_reconstructions():
+    photo = open_("coffee")
+    panels = {k: photo + noise(s, photo) for k, s in zip("abcde", (0, 0.02, 0.04, 0.2, 0.4))}  # noqa: B905
+    return {"panels": panels, "images": {"content": photo}}
+
+
+def style_reconstructions():
+    art = open_("swirling_night")[..., :16, :16].repeat(1, 1, 8, 8)
+    start, painted = 0.5 + noise(0.05, art), art.roll((8, 5), (2, 3))
+    shares = (0.99, 0.9925, 0.995, 0.9975, 1.0)
+    panels = {k: blend(start, painted, s) for k, s in zip("abcde", shares, strict=True)}
+    return {"panels": panels, "images": {"style": art}}
+
+
+def transfers():
+    photo = open_("pagoda")
+    images = {"content": photo}
+    images |= {
+        "B": open_("storm"),
+        "C": open_("swirling_night"),
+        "D": open_("bursting_composition"),
+    }
+    panels = {k: fit(moved(images[k]), photo) + 0.5 * (photo - photo.mean()) for k in "BCD"}
+    return {"panels": panels, "images": images}
+
+
+def tradeoff():
+    photo, art = 0.4 + 0.2 * open_("pagoda"), open_("bursting_composition")
+    texture = fit(moved(art), photo)
+    shares = {"1e-04": 0.05, "1e-03": 0.4, "1e-02": 0.7, "1e-01": 0.95}
+    panels = {k: blend(texture, photo, s) for k, s in shares.items()}
+    return {"panels": panels, "images": {"content": photo, "style": art}}
+
+
+def matrix():
+    photo, art = 0.4 + 0.2 * open_("pagoda"), open_("bursting_composition")
+    texture, grey = fit(moved(art), photo), torch.full_like(photo, 0.5)
+    panels = {}
+    for i, layer in enumerate(STYLE_LAYERS[:3]):
+        painted = blend(grey, texture, 0.4 + 0.3 * i)
+        for ratio, share in (("1e-05", 0.05), ("1e-04", 0.5), ("1e-03", 0.95)):
+            panels[f"{layer}_{ratio}"] = blend(painted, photo, share)
+    return {"panels": panels, "images": {"content": photo, "style": art}}
+
+
+def content_layers():
+    photo = open_("coffee")
+    panels = {"conv2_2": photo + noise(0.05, photo), "conv4_2": photo + noise(0.3, photo)}
+    return {"panels": panels, "images": {"content": photo}}
+
+
+def initialisations():
+    art = open_("swirling_night")
+    panels = {"content": art, "style": art}
+    panels |= {f"noise{i}": art.roll(5 * i, 3) for i in range(4)}
+    best = {"content conv4_2": [1.0, 1.0, 1.2, 1.1, 1.0, 1.3], "style conv1_1": [0.5] * 6}
+    return {"panels": panels, "images": {}, "results": {"transfers": {"best": best}}}
+
+
+def photorealistic():
+    day, night = open_("pagoda"), open_("rocket")
+    mean, deviation = (
+        torch.stack([getattr(x, name)((2, 3), keepdim=True) for x in (day, night)])
+        for name in ("mean", "std")
+    )
+    result = (day - mean[0]) * deviation[1] / deviation[0] + mean[1]
+    return {"panels": {"result": result}, "images": {"content": day, "style": night}}
+
+
+GOOD = {
+    "features": lambda: {"facts": {"gram_shift": 1e-7, "feature_shift": 1.2}},
+    "figure1_content": content_reconstructions,
+    "figure1_style": style_reconstructions,
+    "figure2": lambda: {"facts": {"gradient_error": 1e-9}},
+    "figure3": transfers,
+    "figure4": tradeoff,
+    "preprint_figure3": matrix,
+    "figure5": content_layers,
+    "figure6": initialisations,
+    "figure7": photorealistic,
+}
+
+
+def reordered(evidence):
+    """The same panels under each other's names, in reverse."""
+    names = list(evidence["panels"])
+    pictures = reversed(list(evidence["panels"].values()))
+    return evidence | {"panels": dict(zip(names, pictures, strict=True))}
+
+
+def replaced(**pictures):
+    """Some panels replaced by what a function makes of the evidence."""
+
+    def change(evidence):
+        new = {name: make(evidence) for name, make in pictures.items()}
+        return evidence | {"panels": evidence["panels"] | new}
+
+    return change
+
+
+def facts(**numbers):
+    return lambda evidence: evidence | {"facts": evidence["facts"] | numbers}
+
+
+def photo(evidence):
+    return evidence["images"]["content"]
+
+
+def losses(values):
+    def change(evidence):
+        return evidence | {"results": {"transfers": {"best": {"content conv4_2": values}}}}
+
+    return change
+
+
+BROKEN = [  # figure, how it is broken, which of its claims then fail
+    ("features", facts(gram_shift=1e-3), [0]),
+    ("features", facts(feature_shift=0.1), [0]),
+    ("figure1_content", reordered, [0, 1, 2]),
+    ("figure1_content", replaced(c=lambda e: photo(e) + noise(0.15, photo(e))), [2]),
+    ("figure1_style", reordered, [0]),
+    ("figure1_style", replaced(a=lambda e: e["panels"]["a"] ** 2), [1]),
+    ("figure1_style", replaced(e=lambda e: e["images"]["style"]), [2]),
+    ("figure2", facts(gradient_error=1e-3), [0]),
+    ("figure3", reordered, [0]),
+    ("figure3", replaced(B=lambda e: e["panels"]["B"].roll((20, 30), (2, 3))), [1]),
+    ("figure4", reordered, [0, 1]),
+    ("figure4", replaced(**{"1e-01": lambda e: e["panels"]["1e-03"]}), [0, 1]),
+    ("preprint_figure3", reordered, [0, 1, 2]),
+    (
+        "preprint_figure3",
+        replaced(**{"conv3_1_1e-05": lambda e: e["panels"]["conv1_1_1e-05"]}),
+        [2, 3],
+    ),
+    ("preprint_figure3", replaced(**{"conv2_1_1e-04": photo}), [1]),
+    ("figure5", reordered, [0]),
+    ("figure6", losses([1.0, 1.0, 1.0, 1.0, 1.0, 2.6]), [0]),
+    ("figure6", replaced(noise1=lambda e: e["panels"]["noise0"]), [1]),
+    ("figure6", replaced(noise1=lambda e: 1 - e["panels"]["noise1"]), [1]),
+    ("figure7", replaced(result=photo), [1]),
+    ("figure7", replaced(result=lambda e: e["images"]["style"]), [0]),
+]
+
+
+def judged(figure, network, evidence):
+    return claims.check(
+        figure, claims.Evidence(network, **({"panels": {}, "images": {}} | evidence))
+    )
+
+
+def test_every_figure_with_claims_is_tested():
+    assert set(GOOD) == set(claims.CLAIMS) == {figure for figure, _, _ in BROKEN}
+
+
+@pytest.mark.parametrize("figure", GOOD)
+def test_claims_hold_of_what_they_describe(figure, network):
+    found = judged(figure, network, GOOD[figure]())
+    assert found and all(claim.holds for claim in found), found
+
+
+@pytest.mark.parametrize(("figure", "change", "failing"), BROKEN)
+def test_a_broken_figure_fails_its_claim(figure, change, failing, network):
+    found = judged(figure, network, change(GOOD[figure]()))
+    assert [i for i, claim in enumerate(found) if not claim.holds] == failing, found
+
+
+def test_a_figure_of_which_nothing_is_claimed(network):
+    assert judged("compare", network, {}) == []
+
+
+GRAM = objective.gram_matrix
+GRAMS = {
+    "right": GRAM,
+    "zero": lambda f, r: 0 * GRAM(f, r),
+    "only the diagonal": lambda f, r: GRAM(f, r) * torch.eye(len(r)),
+    "of mean activations": lambda f, r: GRAM(f.mean((2, 3), keepdim=True).expand_as(f), r),
+}
+
+
+@pytest.mark.parametrize("gram", GRAMS)
+def test_a_broken_gram_matrix_fails_the_claims_of_a_real_run(network, monkeypatch, gram):
+    """Claims measure style on their own, not with the function that the optimisation used."""
+    monkeypatch.setattr(objective, "gram_matrix", GRAMS[gram])
+    art = open_("swirling_night")
+    subsets = [STYLE_LAYERS[: i + 1] for i in range(5)]
+    result = synthesis.reconstruct_style(network, art, subsets, steps=60, progress=False)
+    panels = {name: image[None] for name, image in zip("abcde", result.images, strict=True)}
+    found = judged("figure1_style", network, {"panels": panels, "images": {"style": art}})
+    assert all(claim.holds for claim in found) is (gram == "right"), found
