@@ -47,9 +47,9 @@ SOURCES = {
             "vgg19-mini",
             "embedded: a small VGG-19 that measures style in the large one's space (default)",
             "MIT; teacher: Wang et al. 2020, MIT",
-            2_674_860,
+            1_818_244,
             "vgg19-mini.safetensors",
-            "2ad51affeea9ab19a167f10a18ed9be953fbdd36ea86acc127a37572e3b445cc",
+            "17006fc700dd36e0d6c92cdce2caaea053744743e4d52d5bcbbed9ac87002bf4",
         ),
         Source(
             "vgg19",
