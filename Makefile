@@ -5,10 +5,17 @@ ARGS ?=
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help figures test lint lab clean
+# What `make verify` looks at, unless ARGS says otherwise.
+QUICK := quick-vgg19-mini
+REFERENCE := $(if $(wildcard figures/$(QUICK)),--reference figures/$(QUICK))
+
+.PHONY: help figures verify gallery test lint lab clean
 
 help:
 	@echo "make figures   regenerate the figures into build/  (ARGS='--profile smoke' for a quick look)"
+	@echo "make verify    check build/$(QUICK) against the paper's claims  (ARGS='FOLDER' for another)"
+	@echo "make gallery   make anew what is committed: figures/ and the notebooks' outputs; takes hours,"
+	@echo "               goes on where it was interrupted  (ARGS='--size 384' for smaller pictures)"
 	@echo "make lab       open the notebooks in JupyterLab"
 	@echo "make test      check the style of the code, then run the tests  (ARGS='-k cli' for some)"
 	@echo "make lint      check the style of the code alone"
@@ -18,6 +25,14 @@ help:
 
 figures: $(READY)
 	$(BIN)/stylelab figures $(ARGS)
+
+verify: $(READY)
+	$(BIN)/stylelab verify $(or $(ARGS),build/$(QUICK) $(REFERENCE))
+
+gallery: $(READY)
+	$(BIN)/stylelab figures --profile paper --network vgg19-mini $(ARGS)
+	$(BIN)/stylelab figures
+	$(BIN)/python tools/gallery.py
 
 test: lint
 	$(BIN)/python -m pytest $(ARGS)

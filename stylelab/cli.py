@@ -22,13 +22,15 @@ EXAMPLES = """\
 examples:
   stylelab figures                          all figures, offline, in minutes on a laptop
   stylelab figures 02 --profile smoke       one of them, tiny, to see that all is well
+  stylelab verify build/quick-vgg19-mini    do they show what the paper says?
   stylelab transfer photo.jpg painting.jpg -o out.png
   stylelab transfer pagoda swirling_night -o out.png --alpha-beta 1e-2
   stylelab fetch                            download what --profile paper needs
 
 exit codes:
-  0 done; 1 the work failed, such as a file that cannot be read, downloaded or written;
-  2 wrong use, such as an unknown name or a number out of its range; 130 interrupted (Ctrl-C)
+  0 done; 1 the work failed, such as a file that cannot be read, downloaded or written, or a
+  figure that does not hold; 2 wrong use, such as an unknown name or a number out of its range;
+  130 interrupted (Ctrl-C)
 """
 
 
@@ -44,6 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         return {
             "figures": commands.figures,
+            "verify": commands.verify,
             "transfer": commands.transfer,
             "fetch": commands.fetch,
             "networks": commands.show_networks,
@@ -77,7 +80,9 @@ def _parser() -> argparse.ArgumentParser:
         "figures",
         "regenerate the paper's figures",
         "Runs the notebooks in order. Figures (PNG), records of how they were made (JSON) and the "
-        "executed notebooks go to the output folder; a notebook that fails is kept there too.",
+        "executed notebooks go to the output folder; a notebook that fails is kept there too. "
+        "What is up to date does not run again: same code, notebook, parameters, weights, images "
+        "and versions, and nothing it made is gone or altered.",
     )
     figures.add_argument(
         "names", nargs="*", metavar="NAME", help="notebooks, by number or part of the name (all)"
@@ -92,7 +97,34 @@ def _parser() -> argparse.ArgumentParser:
     )
     figures.add_argument("--output", metavar="FOLDER", help="default: build/PROFILE-NETWORK")
     figures.add_argument("--notebooks", metavar="FOLDER", help="where the notebooks are")
+    figures.add_argument(
+        "--jobs",
+        type=_count(1, 1024),
+        default=1,
+        metavar="N",
+        help="notebooks run at the same time, where memory allows; they share the cores, unless "
+        "OMP_NUM_THREADS is set (default: 1)",
+    )
+    figures.add_argument(
+        "--force", action="store_true", help="run also the notebooks that are up to date"
+    )
     _shared(figures, network=None, size=None, steps=None, init=None, seed=None, device=None)
+
+    verify = command(
+        "verify",
+        "check figures against the paper's claims",
+        "For each figure of FOLDER: whether it is the one its record tells of, whether the paper's "
+        "claims about it hold, and how near its numbers are to those of a reference.",
+    )
+    verify.add_argument(
+        "folder", metavar="FOLDER", help="figures with their records, as stylelab figures makes"
+    )
+    verify.add_argument(
+        "--reference", metavar="FOLDER", help="records of an earlier run to compare with"
+    )
+    verify.add_argument(
+        "--network", type=_network, metavar="FILE", help="the weights, where they were a file"
+    )
 
     transfer = command(
         "transfer",

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from stylelab import __version__, gallery, images, networks, runner, synthesis
 from stylelab.download import sha256_of
-from stylelab.errors import DownloadError, ImageError, SettingError
+from stylelab.errors import DownloadError, ImageError, SettingError, StylelabError
 from stylelab.exits import FAILED, INTERRUPTED, complain
 from stylelab.vgg import CONTENT_LAYER, STYLE_LAYERS, VGG
 
@@ -24,14 +24,34 @@ def figures(arguments: Namespace) -> int:
         overrides={name: value for name, value in overrides.items() if value is not None},
         output=arguments.output,
         notebooks=arguments.notebooks,
+        jobs=arguments.jobs,
+        force=arguments.force,
     )
     folder, failed = outcomes[0].path.parent, sum(bool(outcome.error) for outcome in outcomes)
-    if outcomes[-1].interrupted:
+    if any(outcome.interrupted for outcome in outcomes):
         return complain(f"interrupted; what was finished before is in {folder}", INTERRUPTED)
     if failed:
         return complain(f"{failed} of {len(outcomes)} notebooks failed; see {folder}")
     print(f"Figures, their records and the executed notebooks are in {folder}")
     return 0
+
+
+def verify(arguments: Namespace) -> int:
+    """Print what there is to say of a folder's figures, and whether all of it is well."""
+    try:
+        from stylelab.verify import verify
+    except ModuleNotFoundError as error:
+        raise StylelabError(
+            f"verifying figures needs {error.name}: pip install 'stylelab[notebooks]'"
+        ) from error
+    folder = Path(arguments.folder)
+    reference = Path(arguments.reference) if arguments.reference else None
+    for path in (folder, *([reference] if reference else [])):
+        if not path.is_dir():
+            raise StylelabError(f"{path} is not a folder; stylelab figures makes one")
+    table, well = verify(folder, reference=reference, network=arguments.network)
+    print(table, flush=True)
+    return 0 if well else complain(f"not all figures of {folder} are as they should be; see above")
 
 
 def transfer(arguments: Namespace) -> int:

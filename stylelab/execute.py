@@ -5,6 +5,7 @@ Needs the notebooks extra; `stylelab.runner` imports this module when it runs so
 
 import ast
 import json
+import logging
 import os
 import sys
 import tempfile
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import nbformat
 import papermill
+from nbclient.exceptions import DeadKernelError
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NBClientEngine, papermill_engines
 
@@ -75,10 +77,12 @@ def execute(
     *,
     cwd: Path,
     progress: bool = True,
+    environment: Mapping[str, str] | None = None,
 ) -> None:
     """Run `notebook` with `parameters` in the folder `cwd`, keeping what was run as `output`.
 
-    `output` is written while the notebook runs, so that it is there whatever happens.
+    `output` is written while the notebook runs, so that it is there whatever happens. The kernel
+    gets the variables of `environment` on top of this process's own.
 
     Raises:
         papermill.PapermillExecutionError: when a cell fails.
@@ -100,6 +104,7 @@ def execute(
         language="python",
         progress_bar=bar if progress else False,
         cwd=cwd.resolve(),
+        environment=environment or {},
     )
 
 
@@ -118,8 +123,22 @@ class _Engine(NBClientEngine):
     """Papermill's own engine, with our client, patient with machines that have much to do."""
 
     @classmethod
-    def execute_managed_notebook(cls, nb_man, kernel_name: str, **ignored: object) -> None:
-        _Client(nb_man, kernel_name=kernel_name, startup_timeout=300, iopub_timeout=60).execute()
+    def execute_managed_notebook(
+        cls, nb_man, kernel_name: str, environment: Mapping[str, str], **ignored: object
+    ) -> None:
+        client = _Client(nb_man, kernel_name=kernel_name, startup_timeout=300, iopub_timeout=60)
+        client.execute(env=os.environ | dict(environment))
 
 
 papermill_engines.register("stylelab", _Engine)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Whether asyncio has more to say than that, after Ctrl-C, a cell's kernel is dead.
+
+    The cell that was running finds that out when nobody waits for it any more.
+    """
+    return not (record.exc_info and isinstance(record.exc_info[1], DeadKernelError))
+
+
+logging.getLogger("asyncio").addFilter(_is_news)

@@ -23,6 +23,7 @@ from stylelab import claims, gallery
 from stylelab.download import sha256_of
 from stylelab.errors import SettingError
 from stylelab.images import atomic, save_image
+from stylelab.manifest import note_file
 from stylelab.synthesis import Result
 from stylelab.vgg import VGG
 
@@ -224,9 +225,11 @@ def save_figure(
     picture = save_picture(figure, name, output, comment=json.dumps(essentials))
     for panel, image in (panels or {}).items():
         save_image(image, panel_path(output, name, panel))
+        note_file(panel_path(output, name, panel))
     record = {**record, "panels": list(panels or {}), "sha256": sha256_of(picture)}
     with atomic(picture.with_suffix(".json")) as path:
         path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    note_file(picture.with_suffix(".json"))
     return picture
 
 
@@ -259,4 +262,5 @@ def save_picture(
     figure.savefig(buffer, format="png")
     with PIL.Image.open(buffer) as image, atomic(picture) as path:  # smaller without its alpha
         image.convert("RGB").save(path, "PNG", optimize=True, pnginfo=texts)
+    note_file(picture)
     return picture

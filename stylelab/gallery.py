@@ -130,6 +130,12 @@ def path(name: str) -> Path:
     return file
 
 
+def is_here(name: str) -> bool:
+    """Whether `path(name)` needs no download."""
+    entry = info(name)
+    return entry.kind != "paper" or (cache_dir() / entry.file).exists()
+
+
 def open(name: str, size: int | None = None) -> Tensor:
     """The image of this name, `(1, 3, H, W)`, float32 sRGB in [0, 1].
 

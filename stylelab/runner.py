@@ -1,18 +1,18 @@
-"""The notebooks, run with papermill: which ones, with which parameters, and what became of them."""
+"""The notebooks, run with papermill: which ones, with which parameters, and which need not run."""
 
 import importlib.util
 import os
 import re
 import sys
 import textwrap
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from tqdm import tqdm
 
+from stylelab import capacity, uptodate
 from stylelab.errors import SettingError, StylelabError
+from stylelab.jobs import Job, Outcome, run_at_once, run_in_turn
 
 PACKAGE = Path(__file__).resolve().parent
 NOTEBOOKS = PACKAGE.parent / "notebooks"
@@ -24,30 +24,6 @@ PROFILES: dict[str, dict[str, object]] = {
     "paper": {"network": "vgg19", "images": "paper", "size": 512, "steps": 500},
 }
 COMMON: dict[str, object] = {"seed": 0, "device": "auto"}
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one notebook.
-
-    Attributes:
-        name: the notebook's name.
-        path: the executed notebook, kept whatever happened.
-        seconds: how long it took.
-        error: the failing cell and its error, or what else went wrong; empty if nothing did.
-        interrupted: whether it was stopped with Ctrl-C.
-    """
-
-    name: str
-    path: Path
-    seconds: float
-    error: str = ""
-    interrupted: bool = False
-
-    @property
-    def ok(self) -> bool:
-        """Whether the notebook ran to its end."""
-        return not self.error and not self.interrupted
 
 
 def find(folder: str | os.PathLike[str] | None = None) -> list[Path]:
@@ -111,12 +87,15 @@ def run_notebooks(
     overrides: Mapping[str, object] | None = None,
     output: str | os.PathLike[str] | None = None,
     notebooks: str | os.PathLike[str] | None = None,
+    jobs: int = 1,
+    force: bool = False,
     progress: bool = True,
 ) -> list[Outcome]:
     """Run notebooks in order; a failing one is kept and reported, and the others still run.
 
     Executed notebooks, figures and records go to one folder, where each kernel runs: `output` is
-    injected as ".". Ctrl-C ends the run; what is finished stays, and the last outcome says so.
+    injected as ".". A notebook that is up to date there (`stylelab.uptodate`) does not run again.
+    Ctrl-C ends the run; what is finished stays, and the outcomes say what was interrupted.
 
     Args:
         names: which notebooks, as `choose` reads them; all when empty.
@@ -124,12 +103,17 @@ def run_notebooks(
         overrides: parameters that differ from the profile's.
         output: the folder; `default_output` when None.
         notebooks: the folder of the notebooks; the repository's when None.
+        jobs: how many run at the same time, where there is memory for them, sharing the cores.
+        force: run also those that are up to date.
         progress: show a progress bar and a line per notebook.
 
     Raises:
-        SettingError: for an unknown name or profile, or an override that no chosen notebook has.
+        SettingError: for an unknown name, profile, images or device, jobs below 1, or an override
+            that no chosen notebook has.
         StylelabError: if notebooks or what runs them are missing, or the folder cannot be made.
     """
+    if jobs < 1:
+        raise SettingError(f"jobs must be at least 1, got {jobs}")
     chosen = choose(names, find(notebooks))
     values = parameters(profile, overrides)
     network = str(values["network"])
@@ -151,14 +135,38 @@ def run_notebooks(
             f"{folder} cannot be made ({error.strerror}); choose another folder with --output"
         ) from error
     fetch_needed(network, str(values["images"]))
-    outcomes: list[Outcome] = []
-    with execute.this_interpreter(kernel_environment()):
-        for path in chosen:
-            injected = {name: values[name] for name in wanted[path] if name in values}
-            outcomes.append(_run(execute, path, folder, injected, progress))
-            if outcomes[-1].interrupted:
-                break
-    return outcomes
+    shared = uptodate.surroundings(values)
+    planned = []
+    for path in chosen:
+        injected = {name: values[name] for name in wanted[path] if name in values}
+        fingerprint = uptodate.fingerprint(path, injected, shared)
+        planned.append(Job(path, folder, injected, fingerprint))
+    due = [
+        job for job in planned if force or not uptodate.is_current(job.executed, job.fingerprint)
+    ]
+    count, said = capacity.affordable(
+        min(jobs, len(due)), network, int(values["size"]), str(shared["device"])
+    )
+    if said and progress:
+        tqdm.write(f"stylelab: {said}", file=sys.stderr)
+    outcomes: dict[Path, Outcome] = {}
+
+    def done(job: Job, outcome: Outcome) -> None:
+        if outcome.ok and not outcome.up_to_date:
+            uptodate.remember(job.executed, job.fingerprint, outcome.files)
+        outcomes[job.notebook] = outcome
+        _report(outcome, progress)
+
+    for job in planned:
+        if job not in due:
+            done(job, Outcome(job.notebook.stem, job.executed, 0.0, up_to_date=True))
+    environment = kernel_environment() | capacity.threads(count)
+    with execute.this_interpreter(environment):
+        if count == 1:
+            run_in_turn(due, done, progress)
+        else:
+            run_at_once(due, count, done, environment=environment, progress=progress)
+    return [outcomes[path] for path in chosen if path in outcomes]
 
 
 # Networks and images bring PyTorch: imported where used, so that `stylelab --help` comes at once.
@@ -210,29 +218,14 @@ def _import_execute():
     return execute
 
 
-def _run(execute, path: Path, folder: Path, injected: dict, progress: bool) -> Outcome:
-    """Run one notebook and say what became of it, on the terminal and in its `Outcome`."""
-    output, began = folder / path.name, time.perf_counter()
-    error, interrupted, said = "", False, "ok"
-    try:
-        execute.execute(path, output, injected, cwd=folder, progress=progress)
-    except KeyboardInterrupt:
-        interrupted, said = True, "interrupted"
-    except Exception as problem:  # whatever is wrong with one notebook, the others still run
-        error, said = _describe(problem), "FAILED"
-    seconds = time.perf_counter() - began
+def _report(outcome: Outcome, progress: bool) -> None:
+    """Say on the terminal what became of a notebook."""
+    said = "interrupted" if outcome.interrupted else "FAILED" if outcome.error else "ok"
+    took = f"{outcome.seconds:7.1f} s"
+    if outcome.up_to_date:
+        said, took = "up to date", f"{'':9}"
     if progress:
-        tqdm.write(f"{path.stem:<36}{seconds:7.1f} s  {said}", file=sys.stderr)
-    if error:
-        report = f"{error}\nkept as {output}"
+        tqdm.write(f"{outcome.name:<36}{took}  {said}", file=sys.stderr)
+    if outcome.error:
+        report = f"{outcome.error}\nkept as {outcome.path}"
         tqdm.write(textwrap.indent(report, "    "), file=sys.stderr)
-    return Outcome(path.stem, output, seconds, error, interrupted)
-
-
-def _describe(problem: Exception) -> str:
-    """A failed cell's source and the end of its traceback, or the problem itself."""
-    if not hasattr(problem, "traceback"):
-        return f"{type(problem).__name__}: {problem}"
-    trace = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(problem.traceback)).strip().splitlines()
-    source = textwrap.indent(problem.source.strip(), "    ")
-    return f"cell [{problem.exec_count}]:\n\n{source}\n\n" + "\n".join(trace[-12:])

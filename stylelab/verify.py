@@ -105,11 +105,10 @@ def _judge_again(
         return None, f"from the record; panels are not here: {missing[0]}"
     used = record["network"]
     for image in record["images"].values():
-        try:
-            if sha256_of(gallery.path(image["name"])) != image["sha256"]:
-                return None, f"from the record; {image['name']} is another image here"
-        except StylelabError as error:
-            return None, f"from the record; {error}"
+        if not gallery.is_here(image["name"]):
+            return None, f"from the record; {image['name']} is not here: stylelab fetch images"
+        if sha256_of(gallery.path(image["name"])) != image["sha256"]:
+            return None, f"from the record; {image['name']} is another image here"
     key = f"{used['name']} {used['pooling']}"
     if key not in loaded:
         named = used["name"].partition(":")[0] in networks.names()

@@ -156,7 +156,7 @@ BROKEN = [  # figure, how it is broken, which of its claims then fail
     ("features", facts(gram_shift=1e-3), [0]),
     ("features", facts(feature_shift=0.1), [0]),
     ("figure1_content", reordered, [0, 1, 2]),
-    ("figure1_content", replaced(c=lambda e: photo(e) + noise(0.15, photo(e))), [2]),
+    ("figure1_content", replaced(c=lambda e: photo(e) + noise(0.18, photo(e))), [2]),
     ("figure1_style", reordered, [0]),
     ("figure1_style", replaced(a=lambda e: e["panels"]["a"] ** 2), [1]),
     ("figure1_style", replaced(e=lambda e: e["images"]["style"]), [2]),

@@ -233,16 +233,19 @@ def test_figures_hands_over_its_options(folder, capsys, monkeypatch):
 
     monkeypatch.setattr(runner, "run_notebooks", run_notebooks)
     assert run("figures", "02", "--size", "128", "--output", "out", "--seed", "0") == 0
+    assert asked["jobs"] == 1 and asked["force"] is False
     assert asked["names"] == ["02"] and asked["profile"] == "quick" and asked["output"] == "out"
     assert asked["overrides"] == {"size": 128, "seed": 0}
     assert "are in out" in capsys.readouterr().out
+    assert run("figures", "--jobs", "3", "--force") == 0
+    assert asked["jobs"] == 3 and asked["force"] is True
     assert run("figures", "--profile", "smoke") == 1
     assert "1 of 2 notebooks failed; see out" in complaint(capsys)
     assert run("figures", "--profile", "paper") == 130
     assert "finished before is in out" in complaint(capsys)
 
 
-@pytest.mark.parametrize("arguments", [["99"], ["02", "--init", "noise"]])
+@pytest.mark.parametrize("arguments", [["99"], ["02", "--init", "noise"], ["--jobs", "0"]])
 def test_figures_that_there_are_not(folder, capsys, arguments):
     assert run("figures", *arguments) == 2
     complaint(capsys)
@@ -251,6 +254,48 @@ def test_figures_that_there_are_not(folder, capsys, arguments):
 def test_figures_without_notebooks(folder, capsys):
     assert run("figures", "--notebooks", str(folder)) == 1
     complaint(capsys)
+
+
+@pytest.mark.parametrize("well", [True, False])
+def test_verify_prints_its_table_and_says_whether_all_is_well(folder, capsys, monkeypatch, well):
+    asked = []
+
+    def stub(*args, **kwargs):
+        asked.append((args, kwargs))
+        return "a table", well
+
+    monkeypatch.setattr("stylelab.verify.verify", stub)
+    (folder / "made").mkdir()
+    assert run("verify", "made") == (0 if well else 1)
+    assert run("verify", "made", "--reference", ".", "--network", "photo.jpg") == (not well)
+    assert asked[0] == ((Path("made"),), {"reference": None, "network": None})
+    assert asked[1] == ((Path("made"),), {"reference": Path("."), "network": "photo.jpg"})
+    said = capsys.readouterr()
+    assert said.out == "a table\n" * 2
+    complaints = said.err.splitlines()
+    assert len(complaints) == (0 if well else 2)
+    assert all(line.startswith("stylelab: not all figures of made") for line in complaints)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["gone"], 1),
+        (["photo.jpg"], 1),
+        ([".", "--reference", "gone"], 1),
+        ([], 2),
+        ([".", "--network", "gone.pth"], 2),
+    ],
+)
+def test_nothing_to_verify(folder, capsys, arguments, code):
+    assert run("verify", *arguments) == code
+    complaint(capsys)
+
+
+def test_verify_says_what_it_needs(folder, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "stylelab.verify", None)
+    assert run("verify", ".") == 1
+    assert "pip install 'stylelab[notebooks]'" in complaint(capsys)
 
 
 def test_networks_lists_them_all(capsys):

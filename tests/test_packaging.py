@@ -9,6 +9,7 @@ from pathlib import Path
 import yaml
 
 import stylelab
+from stylelab import networks, runner
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -55,3 +56,18 @@ def test_an_import_needs_the_core_dependencies_alone():
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_the_workflow_runs_what_there_is():
+    workflow = read_yaml(".github/workflows/ci.yml")
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
+    steps = [step for job in workflow["jobs"].values() for step in job["steps"]]
+    used = {run.split()[1] for step in steps if (run := step.get("run", "")).startswith("make ")}
+    assert {"figures", "verify"} <= used <= targets
+    inputs = workflow[True]["workflow_dispatch"]["inputs"]  # YAML reads `on` as a yes
+    assert (inputs["profile"]["default"], inputs["network"]["default"]) == ("paper", "vgg19")
+    assert set(inputs["profile"]["options"]) == set(runner.PROFILES)
+    assert set(inputs["network"]["options"]) <= set(networks.names())
+    assert workflow["jobs"]["gpu"]["runs-on"] == ["self-hosted", "gpu"]
+    assert "workflow_dispatch" in workflow["jobs"]["gpu"]["if"]

@@ -1,16 +1,17 @@
 """Running notebooks: which, with what, and what remains when they fail."""
 
 import json
+import logging
 import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import nbformat
 import pytest
-from nbformat.v4 import new_code_cell, new_notebook
+from nbclient.exceptions import DeadKernelError
+from toys import is_running, until, write
 
 from stylelab import networks, runner
 from stylelab.errors import SettingError, StylelabError
@@ -24,16 +25,6 @@ def folder(tmp_path, monkeypatch):
     """An empty working directory."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def write(
-    path: Path, *cells: str, declares: str = "size = 1\nsteps: int = 2\noutput = 'x'"
-) -> Path:
-    """A small notebook; its first cell declares parameters."""
-    first = new_code_cell(declares, metadata={"tags": ["parameters"]})
-    path.parent.mkdir(exist_ok=True)
-    nbformat.write(new_notebook(cells=[first, *map(new_code_cell, cells)]), path)
-    return path
 
 
 @pytest.mark.parametrize(
@@ -181,7 +172,7 @@ def test_an_interrupted_process_says_so_and_leaves_no_kernel_behind(folder):
     )
     until(lambda: (folder / "out" / "kernel").exists() and (folder / "out" / "kernel").read_text())
     process.send_signal(signal.SIGINT)
-    said = process.communicate(timeout=60)[1]
+    said = process.communicate(timeout=120)[1]
     assert process.returncode == 130
     assert said.endswith("stylelab: interrupted; what was finished before is in out\n")
     assert "Traceback" not in said
@@ -189,20 +180,15 @@ def test_an_interrupted_process_says_so_and_leaves_no_kernel_behind(folder):
     until(lambda: not is_running(kernel))
 
 
-def until(condition, seconds: float = 60) -> None:
-    """Wait for `condition()`."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.1)
-
-
-def is_running(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    return True
+def test_after_an_interrupt_asyncio_is_silent_of_the_dead_kernel_alone(caplog):
+    runner._import_execute()
+    for error in (DeadKernelError("gone"), ValueError("news")):
+        logging.getLogger("asyncio").error("never retrieved", exc_info=error)
+    logging.getLogger("asyncio").error("something else")
+    assert [record.exc_info and record.exc_info[0] for record in caplog.records] == [
+        ValueError,
+        None,
+    ]
 
 
 def test_an_override_that_no_chosen_notebook_has_is_refused_before_the_work(folder):

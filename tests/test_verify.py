@@ -118,6 +118,14 @@ def test_other_images_are_not_judged_by(folder):
     assert "storm is another image here" in verify(folder)[0]
 
 
+def test_nothing_is_downloaded_to_judge(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("STYLELAB_CACHE", str(tmp_path / "empty"))
+    record = json.loads((folder / "figure5.json").read_text())
+    record["images"]["content"]["name"] = "neckarfront"
+    change(folder, images=record["images"])
+    assert "neckarfront is not here: stylelab fetch images" in verify(folder)[0]
+
+
 def test_numbers_far_from_the_reference_are_seen(folder, made):
     old = claims(folder)
     values = {"correlation": [1.0, 0.9], "SSIM": old[0]["values"]["SSIM"]}

@@ -1,0 +1,137 @@
+"""Whether a notebook need not run again: made from what is here now, and all it made still there.
+
+What went into a run is summed up in a *fingerprint*. After a success it is kept, with the hash of
+every file that the run made, in `.stylelab/NAME.json` beside the executed notebook.
+"""
+
+import hashlib
+import json
+import platform
+from collections.abc import Iterable, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from stylelab.download import sha256_of
+from stylelab.errors import StylelabError
+
+PACKAGE = Path(__file__).resolve().parent
+DRAWN_WITH = ("torch", "torchvision", "numpy", "pillow", "matplotlib")
+
+
+def surroundings(values: Mapping[str, object]) -> dict[str, object]:
+    """What all notebooks of a run share: code, weights, images, device and versions.
+
+    Args:
+        values: the parameters: `network`, `images` and `device` are looked at.
+
+    Raises:
+        SettingError: if there are no such images, or no such device.
+    """
+    from stylelab import gallery, networks  # they bring PyTorch: not for `stylelab --help`
+
+    code = [
+        path
+        for path in sorted(PACKAGE.rglob("*"))
+        if path.is_file() and (path.suffix == ".py" or gallery.ASSETS in path.parents)
+    ]
+    network = str(values["network"])
+    named = network in networks.names()
+    weights = networks.path(network) if named else Path(network)  # random:7 is no file
+    cast = gallery.cast(str(values["images"]))
+    return {
+        "code": {path.relative_to(PACKAGE).as_posix(): sha256_of(path) for path in code},
+        "weights": sha256_of(weights) if weights and weights.is_file() else "",
+        "images": {name: _image(name) for name in sorted(set(cast.values()))},
+        "device": str(networks.pick_device(str(values["device"]))),
+        "versions": {"python": platform.python_version()} | {n: _version(n) for n in DRAWN_WITH},
+    }
+
+
+def fingerprint(
+    notebook: Path, parameters: Mapping[str, object], shared: Mapping[str, object]
+) -> str:
+    """The SHA-256 of all that goes into a run of `notebook`; its saved outputs do not.
+
+    Args:
+        parameters: what is injected.
+        shared: the `surroundings`.
+    """
+    import nbformat  # of the notebooks extra
+
+    cells = nbformat.read(notebook, as_version=4).cells
+    sources = [(cell.cell_type, cell.source, cell.metadata.get("tags", [])) for cell in cells]
+    everything = {"cells": sources, "parameters": dict(parameters), **shared}
+    text = json.dumps(everything, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def remember(executed: Path, fingerprint: str, made: Iterable[Path]) -> None:
+    """Keep that the notebook `executed` ran to its end and made the files `made`.
+
+    Raises:
+        StylelabError: if that cannot be written.
+    """
+    from stylelab.images import atomic
+
+    folder = executed.resolve().parent
+    outputs = {}
+    for path in (executed.resolve(), *(path.resolve() for path in made)):
+        inside = path.is_relative_to(folder)  # then the folder may be moved
+        name = path.relative_to(folder).as_posix() if inside else str(path)
+        outputs[name] = sha256_of(path)
+    with atomic(_memory(executed)) as path:
+        text = json.dumps({"fingerprint": fingerprint, "outputs": outputs}, indent=1)
+        path.write_text(text + "\n", encoding="utf-8")
+
+
+def forget(executed: Path) -> None:
+    """Forget an earlier success: the notebook runs again, and may fail."""
+    _memory(executed).unlink(missing_ok=True)
+
+
+def is_current(executed: Path, fingerprint: str) -> bool:
+    """Whether the last run of `executed` had this fingerprint, and all it made is unchanged."""
+    known, _ = _recall(executed)
+    return known == fingerprint and bool(outputs(executed))
+
+
+def outputs(executed: Path) -> list[Path]:
+    """The files that the last run of `executed` made, itself the first.
+
+    Empty unless it ran to its end and all of them are there, unchanged.
+    """
+    hashes = {executed.parent / name: sha256 for name, sha256 in _recall(executed)[1].items()}
+    unchanged = all(path.is_file() and sha256_of(path) == hashes[path] for path in hashes)
+    return list(hashes) if unchanged else []
+
+
+def _recall(executed: Path) -> tuple[str, dict[str, str]]:
+    """What `remember` kept; nothing where it did not, or where that is damaged."""
+    try:
+        kept = json.loads(_memory(executed).read_text(encoding="utf-8"))
+        return str(kept["fingerprint"]), {str(k): str(v) for k, v in kept["outputs"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return "", {}
+
+
+def _memory(executed: Path) -> Path:
+    return executed.parent / ".stylelab" / f"{executed.stem}.json"
+
+
+def _image(name: str) -> str:
+    """The hash of an image of the gallery, empty if it is not here; nothing is downloaded."""
+    from stylelab import gallery
+
+    entry = gallery.info(name)
+    try:
+        path = gallery.cache_dir() / entry.file if entry.kind == "paper" else gallery.path(name)
+    except StylelabError:  # the package it ships in is missing; who needs the image will say so
+        return ""
+    return sha256_of(path) if path.is_file() else ""
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""

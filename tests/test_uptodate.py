@@ -1,0 +1,188 @@
+"""What is up to date does not run again, and everything else does."""
+
+import json
+import shutil
+
+import nbformat
+import pytest
+from nbformat.v4 import new_output
+from toys import write
+
+from stylelab import execute, gallery, manifest, networks, runner, uptodate
+
+RUN = ["01_one"]
+MAKE = """
+from pathlib import Path
+from stylelab.manifest import note_file
+Path("panels").mkdir(exist_ok=True)
+for name in ("figure.png", "panels/a.png"):
+    Path(name).write_text(f"{name} of {size}")
+    note_file(name)
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A working directory with a notebook, and a package, weights and images that may change."""
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "notebooks" / "01_one.ipynb", MAKE)
+    for name in ("package/module.py", "package/assets/vgg19-mini.safetensors", "cache/image"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("before")
+    monkeypatch.setattr(uptodate, "PACKAGE", tmp_path / "package")
+    monkeypatch.setattr(networks, "path", lambda name: tmp_path / "package/weights")
+    monkeypatch.setattr(gallery, "path", lambda name: tmp_path / "cache/image")
+    monkeypatch.setattr(runner, "fetch_needed", lambda network, images: None)
+    return tmp_path
+
+
+@pytest.fixture
+def quickly(monkeypatch):
+    """In place of a kernel: what MAKE does, or an error where the folder has a file `fail`."""
+
+    def pretend(notebook, output, parameters, *, cwd, progress, environment):
+        shutil.copy(notebook, output)
+        if (cwd / "fail").exists():
+            raise RuntimeError("failed as it should")
+        monkeypatch.setenv(manifest.VARIABLE, environment[manifest.VARIABLE])
+        (cwd / "panels").mkdir(exist_ok=True)
+        for name in ("figure.png", "panels/a.png"):
+            (cwd / name).write_text(f"{name} of {parameters['size']}")
+            manifest.note_file(cwd / name)
+
+    monkeypatch.setattr(execute, "execute", pretend)
+
+
+def run(**settings) -> list[str]:
+    """The names of the notebooks that ran, and ran well."""
+    given = {"notebooks": "notebooks", "output": "out"} | settings
+    outcomes = runner.run_notebooks(**given)
+    return [outcome.name for outcome in outcomes if outcome.ok and not outcome.up_to_date]
+
+
+def test_a_second_run_takes_no_kernel_and_says_so(folder, capsys):
+    assert run(progress=False) == RUN
+    kept = json.loads((folder / "out" / ".stylelab" / "01_one.json").read_text())
+    assert list(kept["outputs"]) == ["01_one.ipynb", "figure.png", "panels/a.png"]
+    before = {path: path.stat().st_mtime_ns for path in (folder / "out").rglob("*")}
+    capsys.readouterr()
+    (outcome,) = runner.run_notebooks(notebooks="notebooks", output="out")
+    assert outcome.ok and outcome.up_to_date and outcome.path == runner.Path("out/01_one.ipynb")
+    assert capsys.readouterr().err.split() == ["01_one", "up", "to", "date"]
+    assert before == {path: path.stat().st_mtime_ns for path in (folder / "out").rglob("*")}
+
+
+def edit_notebook(folder):
+    write(folder / "notebooks" / "01_one.ipynb", MAKE, "1 + 1")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        edit_notebook,
+        lambda folder: (folder / "package/module.py").write_text("after"),
+        lambda folder: (folder / "package/new.py").touch(),
+        lambda folder: (folder / "package/weights").write_text("after"),
+        lambda folder: (folder / "cache/image").write_text("after"),
+        lambda folder: (folder / "out/figure.png").unlink(),
+        lambda folder: (folder / "out/figure.png").write_text("painted over"),
+        lambda folder: (folder / "out/panels/a.png").unlink(),
+        lambda folder: (folder / "out/01_one.ipynb").unlink(),
+        lambda folder: (folder / "out/01_one.ipynb").write_text("{}"),
+        lambda folder: (folder / "out/.stylelab/01_one.json").write_text("damaged"),
+        lambda folder: (folder / "out/.stylelab/01_one.json").write_text("[1]"),
+    ],
+)
+def test_it_runs_again_after_a_change(folder, quickly, change):
+    assert run() == RUN and run() == []
+    change(folder)
+    assert run() == RUN and run() == []
+
+
+@pytest.mark.parametrize("override", [{"size": 2}, {"steps": 3}])
+def test_it_runs_again_with_other_parameters(folder, quickly, override):
+    assert run() == RUN
+    assert run(overrides=override) == RUN and run(overrides=override) == []
+    assert run() == RUN
+
+
+def test_it_runs_again_with_other_versions_or_on_another_device(folder, quickly, monkeypatch):
+    assert run() == RUN
+    monkeypatch.setattr(uptodate, "version", lambda package: "99")
+    assert run() == RUN and run() == []
+    monkeypatch.setattr(networks, "pick_device", lambda name: "cuda")
+    assert run() == RUN and run() == []
+
+
+def test_an_asset_is_code(folder, quickly, monkeypatch):
+    monkeypatch.setattr(gallery, "ASSETS", folder / "package" / "assets")
+    assert run() == RUN and run() == []
+    (folder / "package/assets/vgg19-mini.safetensors").write_text("after")
+    assert run() == RUN
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda folder: (folder / "out/other.png").touch(),
+        lambda folder: (folder / "package/notes.txt").touch(),
+        lambda folder: (folder / "package/.#module.py").symlink_to("nowhere"),
+        lambda folder: shutil.move(folder / "out", folder / "moved"),
+    ],
+)
+def test_what_does_not_matter(folder, quickly, change):
+    assert run() == RUN
+    change(folder)
+    assert run(output="moved" if (folder / "moved").exists() else "out") == []
+
+
+def test_saved_outputs_of_a_notebook_do_not_matter(folder, quickly):
+    assert run() == RUN
+    path = folder / "notebooks" / "01_one.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells[0].outputs = [new_output("stream", text="saved")]
+    notebook.cells[0].execution_count = 1
+    nbformat.write(notebook, path)
+    assert run() == []
+
+
+def test_force_runs_all(folder, quickly):
+    assert run() == RUN
+    assert run(force=True) == RUN and run() == []
+
+
+def test_a_failed_notebook_is_not_up_to_date(folder, quickly):
+    assert run() == RUN
+    (folder / "out" / "fail").touch()
+    assert run(force=True) == [] and run() == []  # failed, and failed again
+    (folder / "out" / "fail").unlink()
+    assert run() == RUN
+
+
+def test_only_what_changed_runs_again(folder, quickly):
+    write(folder / "notebooks" / "02_two.ipynb", MAKE + "#")
+    assert run() == ["01_one", "02_two"]
+    edit_notebook(folder)
+    assert run() == ["01_one"]
+
+
+def test_the_paper_s_images_count_once_they_are_here(folder, quickly, monkeypatch):
+    monkeypatch.setenv("STYLELAB_CACHE", str(folder / "cache"))
+    given = {"overrides": {"size": 3}, "profile": "paper"}
+    assert run(**given) == RUN and run(**given) == []
+    (folder / "cache" / gallery.info("neckarfront").file).write_text("arrived")
+    assert run(**given) == RUN and run(**given) == []
+    (folder / "cache" / gallery.info("starry_night").file).write_text("not in this notebook's cast")
+    assert run() == RUN  # the quick profile
+
+
+def test_files_are_noted_where_that_was_asked_for(tmp_path, monkeypatch):
+    notes, figure = tmp_path / "notes", tmp_path / "a figure\n.png"
+    monkeypatch.delenv(manifest.VARIABLE, raising=False)
+    manifest.note_file(figure)
+    assert manifest.noted(notes) == ()
+    monkeypatch.setenv(manifest.VARIABLE, str(notes))
+    figure.touch()
+    for path in (figure, tmp_path / "gone.png", figure):
+        manifest.note_file(path)
+    assert manifest.noted(notes) == (figure,)

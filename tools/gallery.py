@@ -1,0 +1,133 @@
+"""What is committed of the runs in build/: figures with their records, and executed notebooks.
+
+    python tools/gallery.py
+
+copies the figures and records of build/paper-vgg19-mini and build/quick-vgg19-mini to figures/, and
+puts the outputs of the second, the run with the values that stand in the notebooks, into
+notebooks/*.ipynb. `make gallery` makes both runs first. Nothing is written unless every notebook
+ran to its end in both and all that it made is still there, unchanged.
+"""
+
+import json
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import nbformat
+from nbformat import NotebookNode
+
+from stylelab import runner, uptodate
+from stylelab.errors import StylelabError
+from stylelab.exits import guarded
+from stylelab.images import atomic
+
+ROOT = Path(__file__).resolve().parents[1]
+QUICK = "quick-vgg19-mini"
+FOLDERS = ("paper-vgg19-mini", QUICK)
+KEPT = (".png", ".json")
+LARGEST = 3_000_000  # bytes of an executed notebook
+WIDGET = "application/vnd.jupyter.widget-view+json"
+
+
+def main(root: Path = ROOT) -> int:
+    """Bring figures/ and notebooks/ of the checkout `root` up to date with its build/."""
+    notebooks = runner.find(root / "notebooks")
+    figures = {name: figures_of(root / "build" / name, notebooks) for name in FOLDERS}
+    pages = {path: page(root / "build" / QUICK / path.name, path, root) for path in notebooks}
+    for name, files in figures.items():
+        keep(files, root / "figures" / name)
+    for notebook, text in pages.items():
+        with atomic(notebook) as path:
+            path.write_text(text, encoding="utf-8")
+    print(f"{sum(map(len, figures.values()))} files in figures/, {len(pages)} notebooks")
+    return 0
+
+
+def figures_of(folder: Path, notebooks: list[Path]) -> list[Path]:
+    """The figures and records that the notebooks made in `folder`; not what lies in its folders.
+
+    Raises:
+        StylelabError: if a notebook did not run to its end there, or what it made has changed.
+    """
+    files = []
+    for notebook in notebooks:
+        made = uptodate.outputs(folder / notebook.name)
+        if not made:
+            raise StylelabError(
+                f"{folder / notebook.name} is no finished run, or what it made was altered; run "
+                "make gallery"
+            )
+        files += [path for path in made if path.parent == folder and path.suffix in KEPT]
+    return files
+
+
+def keep(files: list[Path], target: Path) -> None:
+    """Copy figures and records to `target`; each appears whole, and others there are removed."""
+    for file in files:
+        with atomic(target / file.name) as path:
+            shutil.copyfile(file, path)
+    names = {file.name for file in files}
+    for path in target.iterdir():
+        if path.suffix in KEPT and path.name not in names:
+            path.unlink()
+
+
+def page(executed: Path, notebook: Path, root: Path = ROOT) -> str:
+    """The text of `notebook` with the outputs of `executed`, which ran its cells.
+
+    Everything else is the notebook's own: no injected cell, no times, no state of widgets.
+
+    Raises:
+        StylelabError: if other cells were run, or with other values than the quick profile's; or
+            if the outputs are too large for a repository, or tell of this computer's folders.
+    """
+    ran, kept = (nbformat.read(path, as_version=4) for path in (executed, notebook))
+    cells = [
+        cell for cell in ran.cells if "injected-parameters" not in cell.metadata.get("tags", ())
+    ]
+    if [(c.cell_type, c.source) for c in cells] != [(c.cell_type, c.source) for c in kept.cells]:
+        raise StylelabError(f"{executed} was not made from {notebook}; run make figures")
+    injected = ran.metadata.papermill.parameters.items()
+    if not injected - {"output": "."}.items() <= runner.parameters("quick").items():
+        raise StylelabError(f"{executed} was not made with the quick profile; run make figures")
+    count = 0
+    for cell, source in zip(kept.cells, cells, strict=True):
+        if cell.cell_type == "code" and source.execution_count:  # an empty cell does not run
+            count += 1
+            cell.execution_count = count
+            cell.outputs = [renumbered(out, count) for out in source.outputs if is_for_readers(out)]
+    text = nbformat.writes(kept) + "\n"
+    if len(text.encode()) > LARGEST:
+        raise StylelabError(
+            f"{notebook} would have {len(text) / 1e6:.1f} MB; show smaller pictures"
+        )
+    said = texts(kept)
+    for private in (root, Path.home(), Path(sys.prefix), Path(tempfile.gettempdir())):
+        if private != private.parent and f"{private}/" in said:
+            raise StylelabError(f"an output of {executed} tells of {private}; do not print paths")
+    return text
+
+
+def is_for_readers(output: NotebookNode) -> bool:
+    """Whether an output is none of a progress bar or a warning."""
+    return output.get("name") != "stderr" and WIDGET not in output.get("data", {})
+
+
+def renumbered(output: NotebookNode, count: int) -> NotebookNode:
+    """The output of the cell that is now the `count`-th to run."""
+    if output.output_type == "execute_result":
+        output.execution_count = count
+    return output
+
+
+def texts(notebook: NotebookNode) -> str:
+    """All outputs of a notebook but its pictures."""
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
+    data = [output.get("data", {}).items() for output in outputs]
+    readable = [value for items in data for kind, value in items if not kind.startswith("image/")]
+    return json.dumps([[output.get("text", "") for output in outputs], readable])
+
+
+if __name__ == "__main__":
+    raise SystemExit(guarded(main))
