@@ -107,10 +107,12 @@ def photorealistic():
 
 
 GOOD = {
-    "features": lambda: {"facts": {"gram_shift": 1e-7, "feature_shift": 1.2}},
+    "features": lambda: {"facts": {"gram_shift": 1e-7, "feature_shift": 1.2, "rescaling": 1e-6}},
     "figure1_content": content_reconstructions,
     "figure1_style": style_reconstructions,
-    "figure2": lambda: {"facts": {"gradient_error": 1e-9}},
+    "figure2": lambda: {
+        "facts": {"gradient_error": 0.0, "finite_difference": 0.0, "first_loss": 0.0}
+    },
     "figure3": transfers,
     "figure4": tradeoff,
     "preprint_figure3": matrix,
@@ -160,7 +162,9 @@ BROKEN = [  # figure, how it is broken, which of its claims then fail
     ("figure1_style", reordered, [0]),
     ("figure1_style", replaced(a=lambda e: e["panels"]["a"] ** 2), [1]),
     ("figure1_style", replaced(e=lambda e: e["images"]["style"]), [2]),
+    ("features", facts(rescaling=1e-2), [1]),
     ("figure2", facts(gradient_error=1e-3), [0]),
+    ("figure2", facts(finite_difference=1e-3, first_loss=1e-3), [1, 2]),
     ("figure3", reordered, [0]),
     ("figure3", replaced(B=lambda e: e["panels"]["B"].roll((20, 30), (2, 3))), [1]),
     ("figure4", reordered, [0, 1]),

@@ -22,7 +22,7 @@ def table(errors: dict, agreement: dict) -> str:
     """The model card's table."""
     lines = ["| layer | error | correlation | ratio |", "| --- | --- | --- | --- |"]
     for layer, error in errors.items():
-        style = "| |"
+        style = "| | |"
         if layer in agreement:
             style = "| {correlation:.4f} | {ratio:.3f} |".format(**agreement[layer])
         lines.append(f"| `{layer}` | {error:.4f} {style}")
