@@ -2,6 +2,8 @@
 
 PYTHON ?= python3
 ARGS ?=
+# Notebooks run at the same time, where there is memory for them: small figures use few cores well.
+JOBS ?= 2
 BIN := .venv/bin
 READY := .venv/.ready
 
@@ -24,14 +26,14 @@ help:
 	@echo "PYTHON=python3.12 make ... picks the interpreter that .venv is made with (3.11 or later)."
 
 figures: $(READY)
-	$(BIN)/stylelab figures $(ARGS)
+	$(BIN)/stylelab figures --jobs $(JOBS) $(ARGS)
 
 verify: $(READY)
 	$(BIN)/stylelab verify $(or $(ARGS),build/$(QUICK) $(REFERENCE))
 
 gallery: $(READY)
-	$(BIN)/stylelab figures --profile paper --network vgg19-mini $(ARGS)
-	$(BIN)/stylelab figures
+	$(BIN)/stylelab figures --jobs $(JOBS) --profile paper --network vgg19-mini $(ARGS)
+	$(BIN)/stylelab figures --jobs $(JOBS)
 	$(BIN)/python tools/gallery.py
 
 test: lint
