@@ -7,7 +7,7 @@ fitted matrix, which keeps all distances and is no larger than the student.
 
 import json
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import safetensors.torch
@@ -33,18 +33,25 @@ def _wanted(teacher: VGG, layer: str, features: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def fit(student: VGG, teacher: VGG, files: Sequence[Path], size: int = 256) -> dict[str, Tensor]:
-    """Least-squares readouts of `student`, on images at `size` pixels: `(m, N_l + 1)` per layer."""
-    sums: dict[str, tuple[Tensor, Tensor]] = {}
+def _pairs(
+    student: VGG, teacher: VGG, files: Sequence[Path], size: int
+) -> Iterator[tuple[str, Tensor, Tensor]]:
+    """Each layer of each image: its name, the student's features with ones, what is wanted."""
     layers = [layer for layer in student.layers if layer in teacher.layers]
     for file in files:
         image = load_image(file, size).to(student.input.weight.device)
         found, targets = student(image, layers), teacher(image, layers)
         for layer in layers:
-            x, y = _with_ones(found[layer]), _wanted(teacher, layer, targets[layer])
-            products = (x @ x.T / x.shape[1], x @ y.T / x.shape[1])
-            before = sums.get(layer, (0, 0))
-            sums[layer] = tuple(a + b for a, b in zip(before, products, strict=True))
+            yield layer, _with_ones(found[layer]), _wanted(teacher, layer, targets[layer])
+
+
+def fit(student: VGG, teacher: VGG, files: Sequence[Path], size: int = 256) -> dict[str, Tensor]:
+    """Least-squares readouts of `student`, on images at `size` pixels: `(m, N_l + 1)` per layer."""
+    sums: dict[str, tuple[Tensor, Tensor]] = {}
+    for layer, x, y in _pairs(student, teacher, files, size):
+        products = (x @ x.T / x.shape[1], x @ y.T / x.shape[1])
+        before = sums.get(layer, (0, 0))
+        sums[layer] = tuple(a + b for a, b in zip(before, products, strict=True))
     fitted = {}
     for layer, (squares, cross) in sums.items():
         ridge = 1e-6 * squares.diagonal().mean() * torch.eye(len(squares)).to(squares)
@@ -52,7 +59,6 @@ def fit(student: VGG, teacher: VGG, files: Sequence[Path], size: int = 256) -> d
     return fitted
 
 
-@torch.no_grad()
 def align(student: VGG, teacher: VGG, files: Sequence[Path], size: int = 256) -> dict[str, Tensor]:
     """The readouts of a finished student, turned to where they come nearest to the teacher's.
 
@@ -61,13 +67,8 @@ def align(student: VGG, teacher: VGG, files: Sequence[Path], size: int = 256) ->
     Procrustes problem): `(m, N_l + 1)` per layer.
     """
     crosses: dict[str, Tensor] = {}
-    layers = [layer for layer in student.layers if layer in teacher.layers]
-    for file in files:
-        image = load_image(file, size).to(student.input.weight.device)
-        found, targets = student(image, layers), teacher(image, layers)
-        for layer in layers:
-            x, y = _with_ones(found[layer]), _wanted(teacher, layer, targets[layer])
-            crosses[layer] = crosses.get(layer, 0) + y @ x.T / x.shape[1]
+    for layer, x, y in _pairs(student, teacher, files, size):
+        crosses[layer] = crosses.get(layer, 0) + y @ x.T / x.shape[1]
     aligned = {}
     for layer, cross in crosses.items():
         readout = student.readout(layer).cpu().double()
@@ -76,7 +77,6 @@ def align(student: VGG, teacher: VGG, files: Sequence[Path], size: int = 256) ->
     return aligned
 
 
-@torch.no_grad()
 def relative_errors(
     student: VGG,
     fitted: Mapping[str, Tensor],
@@ -86,14 +86,10 @@ def relative_errors(
 ) -> dict[str, float]:
     """Per layer, mean squared error of the readout over the teacher's variance, over all images."""
     sums = {layer: [0.0, 0.0, 0.0, 0] for layer in fitted}
-    for file in files:
-        image = load_image(file, size).to(student.input.weight.device)
-        found, targets = student(image, list(fitted)), teacher(image, list(fitted))
-        for layer, matrix in fitted.items():
-            y = _wanted(teacher, layer, targets[layer])
-            miss = (matrix @ _with_ones(found[layer]) - y).square().sum()
-            for i, value in enumerate((miss, y.square().sum(), y.sum(1), y.shape[1])):
-                sums[layer][i] = sums[layer][i] + value
+    for layer, x, y in _pairs(student, teacher, files, size):
+        miss = (fitted[layer] @ x - y).square().sum()
+        for i, value in enumerate((miss, y.square().sum(), y.sum(1), y.shape[1])):
+            sums[layer][i] = sums[layer][i] + value
     return {
         layer: float(miss / (squares - total.square().sum() / count))
         for layer, (miss, squares, total, count) in sums.items()
