@@ -96,6 +96,8 @@ def test_however_it_ends_no_kernel_is_left_behind(folder, blow):
         env=os.environ | {"PYTHONPATH": str(runner.PACKAGE.parent)},
         stderr=subprocess.PIPE,
         text=True,
+        # Started in the background of a script, this process ignores Ctrl-C, and hands that on.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     files = [folder / "out" / f"kernel-{name}" for name in ("01_a", "02_b")]
     until(lambda: all(file.exists() and file.read_text() for file in files))
