@@ -27,7 +27,7 @@ from stylelab.manifest import note_file
 from stylelab.synthesis import Result
 from stylelab.vgg import VGG
 
-DPI = 150
+DPI = 128  # panels of two columns are then 617 pixels wide: 512 are shown as they are
 LABEL, GAP, INSET = 0.30, 0.12, 0.30  # inches, inches, longer side over a panel's width
 # Okabe and Ito's palette: told apart by readers of any colour vision.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
