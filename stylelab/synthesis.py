@@ -6,7 +6,7 @@ what it has.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -93,10 +93,68 @@ def _place(network: VGG, image: Tensor, name: str) -> Tensor:
     return image.to(weight.device, weight.dtype)
 
 
-def _shares(rows: Sequence[Sequence[str]], layers: Sequence[str], like: Tensor) -> dict:
-    """Per layer, 1 / (layers of the row) for each row that has it, else 0: `(N,)`."""
-    table = [[1 / len(set(row)) if layer in row else 0.0 for row in rows] for layer in layers]
-    return {layer: like.new_tensor(w) for layer, w in zip(layers, table, strict=True)}
+def equal_weights(layers: Sequence[str]) -> dict[str, float]:
+    """The paper's w_l: 1 / (number of layers) for each of `layers`."""
+    return {layer: 1 / len(set(layers)) for layer in layers}
+
+
+def _columns(rows: Sequence[Mapping[str, float]], layers: Sequence[str], like: Tensor) -> dict:
+    """Per layer, its weight in each of `rows`, 0 where a row lacks it: `(N,)`."""
+    return {layer: like.new_tensor([row.get(layer, 0.0) for row in rows]) for layer in layers}
+
+
+def transfer_objective(
+    network: VGG,
+    content: Tensor,
+    styles: Sequence[Tensor],
+    alpha_beta: Sequence[float],
+    style_weights: Sequence[Mapping[str, float]],
+    *,
+    content_layer: str = CONTENT_LAYER,
+    tv_weight: float = 0.0,
+) -> Objective:
+    """Equation 7 for a batch of N images: what `transfer`, which see, minimises.
+
+    Args:
+        styles: N images `(1, 3, H, W)`, of any sizes, or one for the whole batch.
+        alpha_beta: N weights of the mean content loss over that of the mean style loss.
+        style_weights: N mappings from a style layer to its w_l.
+
+    Raises:
+        SettingError: for images of another shape, or a batch with nothing to match.
+        NetworkError: for a layer that the network does not have.
+    """
+    content = _place(network, content, "content")
+    features = content_representation(network, content, [content_layer])
+    used = list(dict.fromkeys(layer for weights in style_weights for layer in weights))
+    placed = [_place(network, image, "style") for image in styles]
+    grams = [style_representation(network, image, used) for image in placed]
+    weights = _columns(style_weights, list(grams[0]), content)
+    alpha = content.new_tensor(alpha_beta)
+    return Objective(
+        network,
+        content={content_layer: Target(features[content_layer], alpha)},
+        style={
+            layer: Target(torch.cat([gram[layer] for gram in grams]), weight)
+            for layer, weight in weights.items()
+        },
+        tv_weight=tv_weight,
+    )
+
+
+def transfer_start(
+    network: VGG, content: Tensor, style: Tensor, init: str, seed: int = 0
+) -> Tensor:
+    """The image `(1, 3, H, W)`, of the content's size, that a transfer begins with.
+
+    It is on the network's device. Raises SettingError for an `init` that `transfer` does not know.
+    """
+    if init not in STARTS:
+        raise SettingError(f"init must be one of {', '.join(STARTS)}, got {init!r}")
+    content, style = _place(network, content, "content"), _place(network, style, "style")
+    if init == "noise":
+        return white_noise(*content.shape[2:], [seed]).to(content)
+    return content if init == "content" else resize(style, content.shape[2:])
 
 
 def reconstruct_content(
@@ -120,7 +178,7 @@ def reconstruct_content(
     """
     content = _place(network, content, "content")
     features = content_representation(network, content, layers)
-    weights = _shares([[layer] for layer in layers], list(features), content)
+    weights = _columns([equal_weights([layer]) for layer in layers], list(features), content)
     targets = {layer: Target(values, weights[layer]) for layer, values in features.items()}
     start = white_noise(*content.shape[2:], [seed] * len(layers)).to(content)
     objective = Objective(network, content=targets)
@@ -150,7 +208,7 @@ def reconstruct_style(
     """
     style = _place(network, style, "style")
     grams = style_representation(network, style, [layer for row in subsets for layer in row])
-    weights = _shares(subsets, list(grams), style)
+    weights = _columns([equal_weights(row) for row in subsets], list(grams), style)
     targets = {layer: Target(gram, weights[layer]) for layer, gram in grams.items()}
     start = white_noise(*(size or style.shape[2:]), [seed] * len(subsets)).to(style)
     objective = Objective(network, style=targets)
@@ -209,34 +267,19 @@ def transfer(
         raise SettingError(f"alpha_beta must be finite and 0 or more, got {alpha_beta}")
     if not all(subsets):
         raise SettingError("style_layers is empty; use reconstruct_content for content alone")
-    if unknown := set(starts) - set(STARTS):
-        raise SettingError(f"init must be one of {', '.join(STARTS)}, got {min(unknown)!r}")
-    content = _place(network, content, "content")
-    styles = [_place(network, image, "style") for image in styles]
 
     def each(values: list) -> list:
         return values * count if len(values) == 1 else values
 
-    alpha = content.new_tensor(ratios).expand(count)
-    features = content_representation(network, content, [content_layer])
-    used = list(dict.fromkeys(layer for subset in subsets for layer in subset))
-    grams = [style_representation(network, image, used) for image in styles]
-    shares = _shares(each(subsets), list(grams[0]), content)
-    objective = Objective(
+    batch = zip(each(styles), each(starts), each(seeds), strict=True)
+    start = torch.cat([transfer_start(network, content, *one) for one in batch])
+    objective = transfer_objective(
         network,
-        content={content_layer: Target(features[content_layer], alpha)},
-        style={
-            layer: Target(torch.cat([gram[layer] for gram in grams]), share)
-            for layer, share in shares.items()
-        },
+        content,
+        styles,
+        each(ratios),
+        [equal_weights(subset) for subset in each(subsets)],
+        content_layer=content_layer,
         tv_weight=tv_weight,
     )
-
-    def first(start: str, image: Tensor, number: int) -> Tensor:
-        if start == "noise":
-            return white_noise(*content.shape[2:], [number]).to(content)
-        return content if start == "content" else resize(image, content.shape[2:])
-
-    batch = zip(each(starts), each(styles), each(seeds), strict=True)
-    first_images = torch.cat([first(*one) for one in batch])
-    return optimise(objective, first_images, steps, progress=progress, label="transfer")
+    return optimise(objective, start, steps, progress=progress, label="transfer")

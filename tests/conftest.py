@@ -1,5 +1,7 @@
 """What several tests use."""
 
+import os
+
 import pytest
 import torch
 from torch import nn
@@ -27,3 +29,10 @@ def tiny_network():
         return network.to(dtype)
 
     return make
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Tests run in several processes at once (pytest-xdist): each, and its kernels, on one core."""
+    if hasattr(config, "workerinput"):
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+        torch.set_num_threads(1)

@@ -111,7 +111,9 @@ GOOD = {
     "figure1_content": content_reconstructions,
     "figure1_style": style_reconstructions,
     "figure2": lambda: {
-        "facts": {"gradient_error": 0.0, "finite_difference": 0.0, "first_loss": 0.0}
+        "facts": dict.fromkeys(
+            ("gradient_error", "finite_difference", "first_loss", "package_difference"), 0.0
+        )
     },
     "figure3": transfers,
     "figure4": tradeoff,
@@ -165,6 +167,7 @@ BROKEN = [  # figure, how it is broken, which of its claims then fail
     ("features", facts(rescaling=1e-2), [1]),
     ("figure2", facts(gradient_error=1e-3), [0]),
     ("figure2", facts(finite_difference=1e-3, first_loss=1e-3), [1, 2]),
+    ("figure2", facts(package_difference=1e-3), [3]),
     ("figure3", reordered, [0]),
     ("figure3", replaced(B=lambda e: e["panels"]["B"].roll((20, 30), (2, 3))), [1]),
     ("figure4", reordered, [0, 1]),

@@ -118,7 +118,10 @@ def test_a_page_is_of_its_notebook(root):
     ran = executed(root, new_output("stream", text="fine"))
     assert '"fine"' in tool.page(ran, notebook, root)
     other = nbformat.read(notebook, as_version=4)
-    other.cells.append(new_markdown_cell("more"))
+    other.cells.append(new_markdown_cell("more to read"))
+    nbformat.write(other, notebook)
+    assert '"more to read"' in tool.page(ran, notebook, root)
+    other.cells.append(new_code_cell("2"))
     nbformat.write(other, notebook)
     with pytest.raises(StylelabError, match=r"ran\.ipynb was not made from .*02_a\.ipynb"):
         tool.page(ran, notebook, root)

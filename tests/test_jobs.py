@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from toys import is_running, until, write
+from toys import heed_interrupts, is_running, until, write
 
 from stylelab import capacity, runner, uptodate
 from stylelab.errors import SettingError
@@ -96,8 +96,7 @@ def test_however_it_ends_no_kernel_is_left_behind(folder, blow):
         env=os.environ | {"PYTHONPATH": str(runner.PACKAGE.parent)},
         stderr=subprocess.PIPE,
         text=True,
-        # Started in the background of a script, this process ignores Ctrl-C, and hands that on.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        preexec_fn=heed_interrupts,
     )
     files = [folder / "out" / f"kernel-{name}" for name in ("01_a", "02_b")]
     until(lambda: all(file.exists() and file.read_text() for file in files))

@@ -62,7 +62,7 @@ def test_it_runs(path, tmp_path, capsys):
     (outcome,) = runner.run_notebooks([path.stem], profile="smoke", output=tmp_path)
     assert outcome.ok, outcome.error
     records = list(tmp_path.glob("*.json"))
-    assert records
+    assert bool(records) == ("save_figure(" in path.read_text(encoding="utf-8"))
     for file in records:
         record = json.loads(file.read_text(encoding="utf-8"))
         assert record["parameters"]["profile"] == "smoke" and record["parameters"]["size"] == 64

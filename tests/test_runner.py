@@ -11,7 +11,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbclient.exceptions import DeadKernelError
-from toys import is_running, until, write
+from toys import heed_interrupts, is_running, until, write
 
 from stylelab import networks, runner
 from stylelab.errors import SettingError, StylelabError
@@ -169,6 +169,7 @@ def test_an_interrupted_process_says_so_and_leaves_no_kernel_behind(folder):
         env=os.environ | {"PYTHONPATH": str(runner.PACKAGE.parent)},
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=heed_interrupts,
     )
     until(lambda: (folder / "out" / "kernel").exists() and (folder / "out" / "kernel").read_text())
     process.send_signal(signal.SIGINT)

@@ -1,6 +1,7 @@
 """Small notebooks for tests of what runs notebooks, and how to wait for what they do."""
 
 import os
+import signal
 import time
 from pathlib import Path
 
@@ -32,3 +33,8 @@ def is_running(process: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def heed_interrupts() -> None:
+    """For a child process: what was started in the background of a script ignores Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)

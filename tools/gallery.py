@@ -25,7 +25,7 @@ from stylelab.images import atomic
 ROOT = Path(__file__).resolve().parents[1]
 QUICK = "quick-vgg19-mini"
 FOLDERS = ("paper-vgg19-mini", QUICK)
-KEPT = (".png", ".json")
+KEPT = (".png", ".gif", ".json")
 LARGEST = 3_000_000  # bytes of an executed notebook
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
@@ -74,26 +74,26 @@ def keep(files: list[Path], target: Path) -> None:
 
 
 def page(executed: Path, notebook: Path, root: Path = ROOT) -> str:
-    """The text of `notebook` with the outputs of `executed`, which ran its cells.
+    """The text of `notebook` with the outputs of `executed`, which ran its code.
 
-    Everything else is the notebook's own: no injected cell, no times, no state of widgets.
+    Everything else is the notebook's own: no injected cell, no times, no state of widgets. So its
+    texts may be mended without another run.
 
     Raises:
-        StylelabError: if other cells were run, or with other values than the quick profile's; or
+        StylelabError: if other code was run, or with other values than the quick profile's; or
             if the outputs are too large for a repository, or tell of this computer's folders.
     """
     ran, kept = (nbformat.read(path, as_version=4) for path in (executed, notebook))
-    cells = [
-        cell for cell in ran.cells if "injected-parameters" not in cell.metadata.get("tags", ())
-    ]
-    if [(c.cell_type, c.source) for c in cells] != [(c.cell_type, c.source) for c in kept.cells]:
+    ran_code = [c for c in ran.cells if c.cell_type == "code" and not is_injected(c)]
+    kept_code = [c for c in kept.cells if c.cell_type == "code"]
+    if [c.source for c in ran_code] != [c.source for c in kept_code]:
         raise StylelabError(f"{executed} was not made from {notebook}; run make figures")
     injected = ran.metadata.papermill.parameters.items()
     if not injected - {"output": "."}.items() <= runner.parameters("quick").items():
         raise StylelabError(f"{executed} was not made with the quick profile; run make figures")
     count = 0
-    for cell, source in zip(kept.cells, cells, strict=True):
-        if cell.cell_type == "code" and source.execution_count:  # an empty cell does not run
+    for cell, source in zip(kept_code, ran_code, strict=True):
+        if source.execution_count:  # an empty cell does not run
             count += 1
             cell.execution_count = count
             cell.outputs = [renumbered(out, count) for out in source.outputs if is_for_readers(out)]
@@ -107,6 +107,11 @@ def page(executed: Path, notebook: Path, root: Path = ROOT) -> str:
         if private != private.parent and f"{private}/" in said:
             raise StylelabError(f"an output of {executed} tells of {private}; do not print paths")
     return text
+
+
+def is_injected(cell: NotebookNode) -> bool:
+    """Whether papermill added the cell."""
+    return "injected-parameters" in cell.metadata.get("tags", ())
 
 
 def is_for_readers(output: NotebookNode) -> bool:
