@@ -241,13 +241,16 @@ def panel_path(folder: Path, figure: str, panel: str) -> Path:
 
 
 def show(picture: Path, width: int = 900) -> object:
-    """A saved figure for a notebook's page, an IPython Image: as JPEG, to keep the page small."""
+    """A saved figure for a notebook's page, an IPython Image: to keep the page small, as JPEG where
+    that is smaller than the PNG."""
     from IPython.display import Image as Page
 
-    buffer = io.BytesIO()
+    buffer, data = io.BytesIO(), picture.read_bytes()
     with PIL.Image.open(picture) as image:
         image.convert("RGB").save(buffer, "JPEG", quality=90, subsampling=0)
-    return Page(data=buffer.getvalue(), format="jpeg", width=width)
+    if len(buffer.getvalue()) < len(data):
+        return Page(data=buffer.getvalue(), format="jpeg", width=width)
+    return Page(data=data, format="png", width=width)
 
 
 def save_picture(

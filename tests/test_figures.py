@@ -1,5 +1,6 @@
 """Figures and their records."""
 
+import io
 import json
 
 import pytest
@@ -132,3 +133,14 @@ def test_the_footer_names_network_and_credits(network):
     both = figures.footer([network, network], ["pagoda"])
     assert both.startswith("Network: tiny, avg pooling; tiny, avg pooling · Images: ")
     assert text.count(gallery.credit("pagoda")) == 1 and gallery.credit("storm") in text
+
+
+def test_a_page_gets_the_smaller_of_two_formats(result, tmp_path):
+    drawn = figures.save_picture(figures.loss_curves(result, ["a", "b"]), "drawn", tmp_path)
+    photograph = [figures.Panel(gallery.open("pagoda", 256), "a photograph")]
+    shot = figures.save_picture(figures.panel_grid(photograph, columns=1), "shot", tmp_path)
+    for path, kind in ((drawn, "png"), (shot, "jpeg")):
+        page = figures.show(path)
+        assert page.format == kind and len(page.data) <= path.stat().st_size
+        with Image.open(io.BytesIO(page.data)) as image:
+            assert image.format.lower() == kind

@@ -57,6 +57,19 @@ def test_its_parameters_are_those_of_the_quick_profile(path):
     assert expected.items() <= declared.items()
 
 
+def test_no_two_notebooks_save_under_one_name():
+    """They share a folder."""
+    saved = [
+        name
+        for path in NOTEBOOKS
+        for name in re.findall(
+            r'save_(?:picture|animation)\([^"\n]*"(\w+)"',
+            "\n".join(cell.source for cell in nbformat.read(path, as_version=4).cells),
+        )
+    ]
+    assert len(saved) > 10 and len(saved) == len(set(saved))
+
+
 @every_figure
 def test_it_runs(path, tmp_path, capsys):
     (outcome,) = runner.run_notebooks([path.stem], profile="smoke", output=tmp_path)
