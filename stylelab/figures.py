@@ -88,18 +88,26 @@ def panel_grid(
     return figure
 
 
-def loss_curves(result: Result, labels: Sequence[str], *, width: float = 10.0) -> Figure:
-    """Total loss of each image of a `Result` over its starting value, by step, on a log scale."""
+def loss_curves(
+    result: Result, labels: Sequence[str], *, relative: bool = True, width: float = 10.0
+) -> Figure:
+    """Total loss of each image of a `Result` by step, on a log scale.
+
+    Args:
+        result: an optimisation of N images.
+        labels: N names.
+        relative: over its value at the start, for images of different objectives.
+        width: of the figure, inches.
+    """
     figure = Figure(figsize=(width, 0.32 * width), dpi=DPI, layout="constrained")
     axes = figure.add_subplot()
     losses = result.losses.double()
     for i, label in enumerate(labels):
         style = "-" if i < len(COLOURS) else "--"
-        axes.semilogy(
-            losses[:, i] / losses[0, i], style, color=COLOURS[i % len(COLOURS)], label=label
-        )
+        values = losses[:, i] / (losses[0, i] if relative else 1)
+        axes.semilogy(values, style, color=COLOURS[i % len(COLOURS)], label=label)
     axes.set_xlabel("L-BFGS step")
-    axes.set_ylabel("loss / loss at the start")
+    axes.set_ylabel("loss / loss at the start" if relative else "loss")
     axes.legend(fontsize=8, frameon=False, ncols=2)
     axes.spines[["top", "right"]].set_visible(False)
     return figure
