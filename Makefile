@@ -11,13 +11,14 @@ READY := .venv/.ready
 QUICK := quick-vgg19-mini
 REFERENCE := $(if $(wildcard figures/$(QUICK)),--reference figures/$(QUICK))
 
-.PHONY: help figures verify gallery test lint lab clean
+.PHONY: help figures verify gallery book test lint lab clean
 
 help:
 	@echo "make figures   regenerate the figures into build/  (ARGS='--profile smoke' for a quick look)"
 	@echo "make verify    check build/$(QUICK) against the paper's claims  (ARGS='FOLDER' for another)"
 	@echo "make gallery   make anew what is committed: figures/ and the notebooks' outputs; takes hours,"
 	@echo "               goes on where it was interrupted  (ARGS='--size 384' for smaller pictures)"
+	@echo "make book      the notebooks as a website, with the outputs they were committed with: build/book/"
 	@echo "make lab       open the notebooks in JupyterLab"
 	@echo "make test      check the style of the code, then run the tests  (ARGS='-k cli' for some)"
 	@echo "make lint      check the style of the code alone"
@@ -35,6 +36,11 @@ gallery: $(READY)
 	$(BIN)/stylelab figures --jobs $(JOBS) --profile paper --network vgg19-mini $(ARGS)
 	$(BIN)/stylelab figures --jobs $(JOBS)
 	$(BIN)/python tools/gallery.py
+
+# -W: a link that leads nowhere is an error.
+book: $(READY)
+	$(BIN)/sphinx-build -q -W --keep-going -c book . build/book $(ARGS)
+	@echo "build/book/index.html"
 
 test: lint
 	$(BIN)/python -m pytest $(ARGS)

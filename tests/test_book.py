@@ -1,0 +1,110 @@
+"""book/: the website builds without a warning, and every link in it leads somewhere."""
+
+import json
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+from browser import browser
+
+ROOT = Path(__file__).parents[1]
+pytestmark = pytest.mark.xdist_group("book")  # one process builds it
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The folder of the website."""
+    for module in ("sphinx", "myst_nb", "furo", "ziamath"):
+        pytest.importorskip(module, reason=f"{module} is not installed; it is of the book extra")
+    folder = tmp_path_factory.mktemp("book") / "site"
+    options = ["-q", "-W", "--keep-going", "-c", "book"]
+    done = subprocess.run(
+        [sys.executable, "-m", "sphinx", *options, ".", str(folder)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+class Page(HTMLParser):
+    """The links, pictures and anchors of a page."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.links, self.anchors, self.pictures = [], set(), {}
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag, attrs):
+        values = dict(attrs)
+        self.links += [values[name] for name in ("href", "src") if values.get(name)]
+        if values.get("id"):
+            self.anchors.add(values["id"])
+        if tag == "img":
+            self.pictures[values["src"]] = values.get("alt", "")
+        if tag == "meta" and values.get("http-equiv") == "refresh":
+            self.links.append(values["content"].partition("url=")[2])
+
+
+def test_every_link_leads_somewhere(site):
+    pages = {path.resolve(): Page(path) for path in site.rglob("*.html")}
+    assert len(pages) > 12
+    lost, scripts = [], []
+    for path, page in pages.items():
+        for link in page.links:
+            parts = urlsplit(link)
+            if parts.scheme or parts.netloc:
+                scripts += [link] * link.endswith((".js", ".css"))
+                continue
+            target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
+            known = target in pages and (
+                not parts.fragment or parts.fragment in pages[target].anchors
+            )
+            if not (known or (target not in pages and target.is_file())):
+                lost.append(f"{path.relative_to(site.resolve())}: {link}")
+    assert not lost
+    assert not scripts  # it works offline
+
+
+def test_the_front_page_is_the_gallery(site):
+    front = Page(site / "book" / "index.html")
+    names = {Path(src).stem for src in front.pictures}
+    committed = {path.stem for path in (ROOT / "figures" / "paper-vgg19-mini").glob("*.png")}
+    assert names == {name for name in committed if not name.endswith("_losses")}
+    assert all(front.pictures.values())
+    assert "../notebooks/05_style_transfers.html" in front.links
+
+
+def test_every_notebook_is_a_page_with_its_formulas(site):
+    for path in sorted((ROOT / "notebooks").rglob("[0-9]*.ipynb")):
+        page = site / path.relative_to(ROOT).with_suffix(".html")
+        assert page.is_file()
+    text = (site / "notebooks" / "02_content_reconstructions.html").read_text(encoding="utf-8")
+    assert 'class="formula"><div><svg' in text and r"$\mathcal" not in text
+
+
+def test_notebooks_are_found_by_their_words(site):
+    text = (site / "searchindex.js").read_text(encoding="utf-8")
+    index = json.loads(text.removeprefix("Search.setIndex(").removesuffix(")"))
+    found = set()
+    for terms in (index["terms"], index["titleterms"]):
+        places = terms.get("gram", [])  # one place stands by itself
+        found |= {places} if isinstance(places, int) else set(places)
+    assert "notebooks/03_style_reconstructions" in {index["docnames"][place] for place in found}
+
+
+def test_search_and_the_scrubber_are_alive(site):
+    with browser() as running:
+        page = running.new_page()
+        page.goto((site / "search.html").resolve().as_uri() + "?q=gram")
+        page.locator("#search-results li a", has_text="Style reconstructions").first.wait_for()
+        page.goto((site / "book" / "scrubber.html").resolve().as_uri())
+        picture = page.locator(".stylelab-scrubber .pictures img:visible")
+        before = picture.get_attribute("src")
+        page.locator(".stylelab-scrubber input[type=range]").press("ArrowRight")
+        assert picture.get_attribute("src") != before

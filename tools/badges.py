@@ -1,0 +1,126 @@
+"""Badges with which the notebooks open in Colab and on Binder, and what sets them up in Colab.
+
+    python tools/badges.py OWNER/REPO [--branch main]
+
+keeps the repository's address in pyproject.toml, its one place, and writes badges into README.md
+and, directly after the title, into every numbered notebook: a cell with the badges, and a code cell
+tagged `colab-setup`, which installs stylelab in Colab and does nothing anywhere else. Run again, it
+replaces what it wrote. No other cell changes; but the notebooks are then others than those that
+ran, so that `make gallery` is next. Binder installs from environment.yml.
+"""
+
+import argparse
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import quote
+
+import nbformat
+from nbformat.v4 import new_code_cell, new_markdown_cell
+
+from stylelab import runner
+from stylelab.errors import SettingError, StylelabError
+from stylelab.exits import guarded
+from stylelab.images import atomic
+
+ROOT = Path(__file__).resolve().parents[1]
+BADGES, SETUP = "badges", "colab-setup"  # the cells' ids; the second is its tag as well
+COLAB = "https://colab.research.google.com"
+BINDER = "https://mybinder.org"
+CODE = """\
+import sys
+
+if "google.colab" in sys.modules:  # nothing happens anywhere else
+    %cd -q /content
+    !test -d {name} || git clone --quiet --depth 1 --branch {branch} {address}
+    %pip install --quiet --editable ./{name}[notebooks]
+    sys.path.insert(0, "/content/{name}")  # only a new kernel would see the installation
+    %cd -q /content/{name}/notebooks"""
+
+
+def main(argv: Sequence[str] | None = None, root: Path = ROOT) -> int:
+    """Write address, badges and cells into the checkout `root`; returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("repository", metavar="OWNER/REPO", help="its place on GitHub")
+    parser.add_argument("--branch", default="main", help="that the badges open (default: main)")
+    options = parser.parse_args(argv)
+    return guarded(lambda: write(root, options.repository, options.branch))
+
+
+def write(root: Path, repository: str, branch: str = "main") -> int:
+    """Do so; everything is made before anything is written.
+
+    Raises:
+        SettingError: if `repository` is not OWNER/REPO, or `branch` not a branch's name.
+        StylelabError: if a file is not as expected.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9-]+/[\w.-]*\w", repository, re.ASCII):
+        raise SettingError(f"name the repository as OWNER/REPO; got {repository!r}")
+    if not re.fullmatch(r"\w[\w./-]*", branch, re.ASCII):
+        raise SettingError(f"--branch must be the name of a branch, such as main; got {branch!r}")
+    notebooks = runner.find(root / "notebooks")
+    texts = {path: notebook(path, repository, branch) for path in notebooks}
+    texts[root / "README.md"] = readme(root / "README.md", repository, branch)
+    texts[root / "pyproject.toml"] = settings(root / "pyproject.toml", repository)
+    for file, text in texts.items():
+        with atomic(file) as path:
+            path.write_text(text, encoding="utf-8")
+    print(f"{len(notebooks)} notebooks, README.md and pyproject.toml; make gallery is next")
+    return 0
+
+
+def notebook(path: Path, repository: str, branch: str) -> str:
+    """The text of a notebook with its badges and set-up, in place of earlier ones."""
+    page = nbformat.read(path, as_version=4)
+    page.cells = [cell for cell in page.cells if cell.id not in (BADGES, SETUP)]
+    if not page.cells or not page.cells[0].source.startswith("# "):
+        raise StylelabError(f"{path} must begin with a cell that is its title")
+    address, name = f"https://github.com/{repository}", repository.partition("/")[2]
+    code = CODE.format(name=name, branch=branch, address=address)
+    page.cells[1:1] = [
+        new_markdown_cell(badges(repository, branch, f"notebooks/{path.name}"), id=BADGES),
+        new_code_cell(code, id=SETUP, metadata={"tags": [SETUP]}),
+    ]
+    nbformat.validate(page)
+    return nbformat.writes(page) + "\n"
+
+
+def badges(repository: str, branch: str, file: str) -> str:
+    """Markdown that opens a file of the repository in Colab, and on Binder."""
+    colab = f"{COLAB}/github/{repository}/blob/{branch}/{file}"
+    binder = f"{BINDER}/v2/gh/{repository}/{quote(branch, safe='')}?labpath={quote(file, safe='')}"
+    return (
+        f"[![Open in Colab]({COLAB}/assets/colab-badge.svg)]({colab}) "
+        f"[![Open on Binder]({BINDER}/badge_logo.svg)]({binder})"
+    )
+
+
+def readme(path: Path, repository: str, branch: str) -> str:
+    """The README with badges below its title, in place of earlier ones."""
+    title, *lines = path.read_text(encoding="utf-8").split("\n")
+    if not title.startswith("# "):
+        raise StylelabError(f"{path} must begin with its title")
+    if lines[:1] == [""] and lines[1:2] and lines[1].startswith("[![Open in Colab]"):
+        lines = lines[2:]
+    first = runner.find(path.parent / "notebooks")[0]
+    return "\n".join([title, "", badges(repository, branch, f"notebooks/{first.name}"), *lines])
+
+
+def settings(path: Path, repository: str) -> str:
+    """pyproject.toml with the repository's address, in place of an earlier one."""
+    text = path.read_text(encoding="utf-8")
+    line = f'Repository = "https://github.com/{repository}"'
+    if re.search(r"^\[project\.urls\]$", text, re.MULTILINE):
+        text, count = re.subn(r'^Repository = ".*"$', line, text, flags=re.MULTILINE)
+        if count != 1:
+            raise StylelabError(f"{path} must have one line, Repository, in [project.urls]")
+        return text
+    before, table, after = text.partition("[project.optional-dependencies]\n")
+    if not table:
+        raise StylelabError(f"{path} must have a table [project.optional-dependencies]")
+    return f"{before}[project.urls]\n{line}\n\n{table}{after}"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,78 @@
+"""A picture of a page of the book, as docs/book.png is one of its front page: `make book` first.
+
+    python tools/screenshots.py [--size 1280x800] [--page book/index.html] [--output docs/book.png]
+
+needs playwright and an installed Chromium or Chrome.
+"""
+
+import argparse
+import io
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import Browser, sync_playwright
+
+from stylelab.errors import SettingError, StylelabError
+from stylelab.exits import guarded
+from stylelab.images import atomic
+
+ROOT = Path(__file__).resolve().parents[1]
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
+
+
+def main() -> int:
+    """Take it; returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--book", type=Path, default=ROOT / "build" / "book")
+    parser.add_argument("--page", default="book/index.html")
+    parser.add_argument("--size", default="1280x800", help="of the window (default: 1280x800)")
+    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "book.png")
+    options = parser.parse_args()
+
+    def work() -> int:
+        width, _, height = options.size.partition("x")
+        if not (width.isdecimal() and height.isdecimal()):
+            raise SettingError(f"--size must be as 1280x800, got {options.size!r}")
+        take(options.book / options.page, options.output, int(width), int(height))
+        print(f"{options.output}: {options.output.stat().st_size / 1000:.0f} kB")
+        return 0
+
+    return guarded(work)
+
+
+@contextmanager
+def browser() -> Iterator[Browser]:
+    """The browser that this computer has, without a window; StylelabError if there is none."""
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found is None:
+        raise StylelabError(f"none of {', '.join(BROWSERS)} is installed")
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=found, args=QUIET)
+        yield running
+        running.close()
+
+
+def take(page_file: Path, output: Path, width: int, height: int) -> None:
+    """Save what a window of `width` x `height` pixels shows of a page, in 256 colours.
+
+    Raises:
+        StylelabError: if the page or a browser is not there.
+    """
+    if not page_file.is_file():
+        raise StylelabError(f"{page_file} does not exist; run make book")
+    with browser() as running:
+        page = running.new_page(viewport={"width": width, "height": height})
+        page.goto(page_file.resolve().as_uri())
+        data = page.screenshot()
+    with atomic(output) as path, Image.open(io.BytesIO(data)) as image:
+        colours = image.convert("RGB")
+        colours.quantize(palette=colours.quantize(256)).save(path, optimize=True)  # dithered
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
