@@ -1,0 +1,153 @@
+"""What is seen of a running transfer, as HTML: pictures as JPEG, losses as a drawing in SVG.
+
+Both are made several times a second while the transfer needs the same processor, so that the page
+is sent little and nothing is drawn with matplotlib.
+"""
+
+import base64
+import io
+import math
+from collections.abc import Mapping, Sequence
+from html import escape
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from stylelab.errors import SettingError
+from stylelab.figures import COLOURS
+from stylelab.images import resize
+
+WIDE, HIGH, LEFT, RIGHT, TOP, BOTTOM = 560, 150, 46, 128, 8, 22  # of the curves, and margins
+POINTS = 150  # of a curve at most: more cannot be told apart at this width
+
+STYLE = """<style>
+.stylelab { max-width: 1180px; overflow: hidden; }
+.stylelab .left { flex: 0 0 326px; padding-right: 14px; overflow: hidden; }
+.stylelab .left .heading { font-weight: 600; font-size: 12px; line-height: 20px; padding-top: 4px;
+  border-top: 1px solid var(--jp-border-color2, #ddd); margin-top: 3px; }
+.stylelab .right { flex: 1 1 0; min-width: 0; overflow: hidden; }
+.stylelab .right button { flex: 1 1 0; min-width: 0; width: auto; padding: 0 4px; }
+.stylelab .widget-upload { font-size: 0; padding: 0; flex: 0 0 34px !important; height: 28px;
+  display: flex; align-items: center; justify-content: center; }
+.stylelab .widget-upload i { font-size: 13px; margin: 0; line-height: 1; }
+.stylelab .left .layer { height: 25px; align-items: center; }
+.stylelab .left .layer > * { margin-top: 0; margin-bottom: 0; }
+.stylelab .left .layer .widget-label { display: none; }
+.stylelab .left .layer .widget-checkbox label { display: flex; align-items: center; }
+.stylelab .left select, .stylelab .left input { min-width: 0; }
+.stylelab .preview { height: 316px; margin: 4px 0; background: var(--jp-layout-color2, #f3f3f3); }
+.stylelab .preview .widget-html-content { width: 100%; height: 100%; text-align: center; }
+.stylelab .preview img { width: 100%; object-fit: contain; }
+.stylelab .left img { width: 54px; object-fit: cover; border-radius: 2px; display: block; }
+.stylelab .kept img { object-fit: contain; max-width: 216px; }
+.stylelab .kept { line-height: 16px; font-size: 12px; }
+.stylelab .kept p { margin: 2px 0; line-height: 16px; }
+.stylelab .message { min-height: 34px; }
+.stylelab .message .widget-html-content { font-size: 12px; line-height: 17px; }
+.stylelab .message .bad { color: var(--jp-error-color0, #b71c1c); font-weight: 600; }
+.stylelab .curves { width: 100%; height: 132px; display: block; color: var(--jp-ui-font-color1); }
+.stylelab .curves text { fill: currentColor; }
+.stylelab .curves .curve, .stylelab .curves .change { fill: none; }
+.stylelab .curves .grid { stroke: currentColor; opacity: .15; }
+.stylelab .curves .change { stroke: currentColor; opacity: .6; stroke-dasharray: 3 3; }
+</style>"""
+
+
+def picture(image: Tensor, alt: str, *, height: str = "100%") -> str:
+    """An `<img>` of `image` `(1, 3, H, W)`, sRGB in [0, 1], fitted into `height` of CSS."""
+    pixels = image[0].clamp(0, 1).mul(255).round().byte().permute(1, 2, 0).cpu().numpy()
+    buffer = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, "JPEG", quality=88)
+    data = base64.b64encode(buffer.getvalue()).decode()
+    return (
+        f'<img alt="{escape(alt)}" decoding="sync" style="height: {escape(height)}" '
+        f'src="data:image/jpeg;base64,{data}">'
+    )
+
+
+def before_after(before: Tensor, after: Tensor, share: float) -> Tensor:
+    """`before` on the left, `after` on the right, and a white line between them.
+
+    Args:
+        before: `(1, 3, H, W)`, resized to the size of `after` if it has another.
+        after: `(1, 3, H, W)`, sRGB in [0, 1].
+        share: of the width that is `before`, in [0, 1]; at 0 and 1 there is no line.
+
+    Raises:
+        SettingError: for another share.
+    """
+    if not 0 <= share <= 1:
+        raise SettingError(f"share must be in [0, 1], got {share}")
+    width, both = after.shape[3], after.clone()
+    cut = round(share * width)
+    both[..., :cut] = resize(before, tuple(after.shape[2:]))[..., :cut]
+    if 0 < cut < width:
+        line = max(1, width // 250)
+        both[..., max(0, cut - line) : cut + line] = 1
+    return both
+
+
+def curves(
+    losses: Sequence[tuple[int, Mapping[str, float]]], steps: int, changes: Sequence[int] = ()
+) -> str:
+    """An `<svg>` of weighted losses by step, on a log scale: each term, and the total in bold.
+
+    Args:
+        losses: (step, weighted loss by term) in order of steps.
+        steps: where the axis of steps ends, unless the losses go on.
+        changes: steps at which the objective changed: a dashed line each.
+    """
+    names = list(dict.fromkeys(name for _, terms in losses for name in terms))
+    rows = [(step, {**terms, "total": sum(terms.values())}) for step, terms in losses]
+    values = [v for _, row in rows for v in row.values() if 0 < v < math.inf]
+    if not values:
+        return _svg("Losses: none yet", "")
+    last = max(steps, rows[-1][0], 1)
+    low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
+    low = max(low, high - 6)  # what is smaller than that does not matter
+    high = max(high, low + 1)
+
+    def x(step: float) -> float:
+        return LEFT + (WIDE - LEFT - RIGHT) * step / last
+
+    def y(exponent: float) -> float:
+        return TOP + (HIGH - TOP - BOTTOM) * (high - exponent) / (high - low)
+
+    parts = []
+    for exponent in range(low, high + 1, 1 if high - low <= 4 else 2):
+        parts.append(
+            f'<path class="grid" d="M{LEFT} {y(exponent):.1f}H{WIDE - RIGHT}"/>'
+            f'<text x="{LEFT - 6}" y="{y(exponent) + 3.5:.1f}" text-anchor="end">10'
+            f'<tspan dy="-4" font-size="8">{exponent}</tspan></text>'
+        )
+    for step in sorted({0, last // 2, last}):
+        parts.append(f'<text x="{x(step):.1f}" y="{HIGH - 6}" text-anchor="middle">{step}</text>')
+    for step in changes:
+        parts.append(f'<path class="change" d="M{x(step):.1f} {TOP}V{HIGH - BOTTOM}"/>')
+    stride = -(-len(rows) // POINTS)
+    shown = [row for i, row in enumerate(rows) if i % stride == 0 or i == len(rows) - 1]
+    for i, name in enumerate([*names, "total"]):
+        colour = "currentColor" if name == "total" else COLOURS[i % (len(COLOURS) - 1)]
+        style = f'stroke="{colour}" stroke-width="{2.2 if name == "total" else 1.3}"'
+        exponents = [
+            (step, math.log10(max(row[name], 10**low))) for step, row in shown if name in row
+        ]
+        points = " ".join(f"{x(step):.1f},{y(exponent):.1f}" for step, exponent in exponents)
+        level = TOP + 8 + 15 * i
+        parts.append(
+            f'<polyline class="curve" points="{points}" {style}/>'
+            f'<path d="M{WIDE - RIGHT + 12} {level - 3.5}h16" {style}/>'
+            f'<text x="{WIDE - RIGHT + 34}" y="{level}">{escape(name)}</text>'
+        )
+    step, row = rows[-1]
+    return _svg(
+        f"Weighted losses; the total after step {step} is {row['total']:.3g}", "".join(parts)
+    )
+
+
+def _svg(label: str, inside: str) -> str:
+    return (
+        f'<svg class="curves" role="img" aria-label="{escape(label)}" '
+        f'viewBox="0 0 {WIDE} {HIGH}" font-size="11">{inside}</svg>'
+    )

@@ -1,0 +1,248 @@
+"""A transfer in the background: the same as in the foreground, and obedient."""
+
+import threading
+import time
+
+import pytest
+import torch
+
+from stylelab import images, synthesis
+from stylelab.errors import ImageError, NetworkError, SettingError
+from stylelab.session import Session
+from stylelab.settings import Settings, metadata, read_settings
+from stylelab.vgg import STYLE_LAYERS
+
+
+def picture(seed, height=32, width=40):
+    """A smooth random image, (1, 3, H, W)."""
+    small = torch.rand(1, 3, 5, 5, generator=torch.Generator().manual_seed(seed))
+    return torch.nn.functional.interpolate(small, (height, width), mode="bicubic").clamp(0, 1)
+
+
+@pytest.fixture
+def make(tiny_network):
+    """Maker of sessions on a tiny network; those still running at the end are stopped."""
+    made = []
+
+    def session(network=None, **settings):
+        chosen = Settings(**{"size": 40, "steps": 10, "network": "tiny"} | settings)
+        run = Session(picture(0), picture(1), chosen, network=network or tiny_network())
+        made.append(run)
+        return run
+
+    yield session
+    for run in made:
+        run.stop()
+
+
+def slowed(network, monkeypatch, seconds=0.02):
+    """`network`, each evaluation of which takes a while."""
+    forward = network.forward
+
+    def slow(*args):
+        time.sleep(seconds)
+        return forward(*args)
+
+    monkeypatch.setattr(network, "forward", slow)
+    return network
+
+
+def transfer(network, **options):
+    return synthesis.transfer(network, picture(0), picture(1), progress=False, **options)
+
+
+def test_it_is_the_transfer_of_the_same_settings_bit_by_bit(make, tiny_network):
+    run = make(init="noise", seed=3, alpha_beta=1e-3)
+    assert run.snapshot().status == "ready" and run.snapshot().best is None
+    run.start()
+    end = run.wait(timeout=120)
+    alone = transfer(tiny_network(), init="noise", seed=3, alpha_beta=1e-3, steps=10)
+    assert end.status == "finished" and end.over and end.step == 10 and end.seconds > 0
+    assert torch.equal(end.best, alone.images)
+    totals = [sum(terms.values()) for _, terms in end.losses]
+    assert totals == pytest.approx(alone.losses[:, 0].tolist())
+    assert [step for step, _ in end.losses] == list(range(11))
+
+
+def test_a_pause_at_a_step_and_a_change_go_on_from_the_current_image(make, tiny_network):
+    """After the change it is what a new L-BFGS makes of the new objective from that image."""
+    run = make(alpha_beta=1.0, steps=9)
+    run.pause(step=4)
+    run.start()
+    halfway = run.wait(timeout=120)
+    assert (halfway.status, halfway.step) == ("paused", 4)
+    time.sleep(0.2)
+    assert run.snapshot().step == 4
+    weights = {"conv1_1": 3.0, "conv3_1": 1.0}
+    run.change(alpha_beta=1e-4, style_layers=weights, content_layer="conv2_2")
+    run.resume()
+    end = run.wait(timeout=120)
+    assert (end.status, end.step) == ("finished", 9)
+    assert [(step, new.alpha_beta) for step, new in end.changes] == [(4, 1e-4)]
+    network = tiny_network()
+    objective = synthesis.transfer_objective(
+        network,
+        picture(0),
+        [picture(1)],
+        [1e-4],
+        [{"conv1_1": 0.75, "conv3_1": 0.25}],
+        content_layer="conv2_2",
+    )
+    again = synthesis.optimise(objective, halfway.state.image, 5, progress=False)
+    assert torch.equal(end.best, again.images)
+    assert [step for step, _ in end.losses] == [0, 1, 2, 3, 4, 4, 5, 6, 7, 8, 9]
+    assert set(end.losses[-1][1]) == {"content conv2_2", "style conv1_1", "style conv3_1"}
+
+
+def test_pause_resume_and_stop_while_it_runs(make, tiny_network, monkeypatch):
+    run = make(slowed(tiny_network(), monkeypatch), steps=10_000)
+    began = time.monotonic()
+    run.start()
+    run.pause()
+    assert time.monotonic() - began < 1  # neither waits for a step
+    paused = run.wait(timeout=60)
+    assert paused.status == "paused"
+    run.resume()
+    assert run.wait(step=paused.step + 2, timeout=60).step >= paused.step + 2
+    run.pause()
+    run.wait(timeout=60)
+    run.stop()  # also out of a pause
+    end = run.wait(timeout=60)
+    assert end.status == "stopped" and end.best is not None and end.step < 10_000
+    run.resume()
+    assert run.snapshot().status == "stopped"
+    with pytest.raises(SettingError, match="this session is over"):
+        run.change(alpha_beta=1.0)
+    with pytest.raises(SettingError, match="started before"):
+        run.start()
+
+
+def test_fewer_steps_end_it_and_the_last_of_many_changes_holds(make, tiny_network, monkeypatch):
+    run = make(slowed(tiny_network(), monkeypatch), steps=10_000)
+    run.start()
+
+    def hammer(ratio):
+        for i in range(20):
+            run.change(alpha_beta=ratio * (i + 1))
+            run.snapshot()
+
+    threads = [threading.Thread(target=hammer, args=(10.0**-n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    run.change(alpha_beta=7e-3)
+    now = run.snapshot()
+    run.change(steps=now.step + 3)
+    end = run.wait(timeout=60)
+    assert end.status == "finished" and end.settings.alpha_beta == 7e-3
+    assert end.changes[-1][1].alpha_beta == 7e-3
+    steps = [step for step, _ in end.losses]
+    assert steps == sorted(steps) and sorted(set(steps)) == list(range(end.step + 1))
+
+
+def test_what_goes_wrong_in_the_thread_is_kept(make, tiny_network, monkeypatch):
+    network = tiny_network()
+    convolve, calls = network.convolve, []
+
+    def broken(layer, x):
+        calls.append(layer)
+        if calls.count("conv1_1") == 6:
+            raise MemoryError("no room for conv1_1")
+        return convolve(layer, x)
+
+    monkeypatch.setattr(network, "convolve", broken)
+    run = make(network)
+    run.start()
+    with pytest.raises(MemoryError, match="no room"):
+        run.wait(timeout=60)
+    now = run.snapshot()
+    assert now.status == "failed" and isinstance(now.error, MemoryError)
+    assert now.step >= 1 and now.best is not None  # what was there is not lost
+
+
+def test_a_missing_network_and_a_missing_layer_are_errors_of_the_session(make):
+    run = Session(picture(0), picture(1), Settings(network="no-such-network", size=40))
+    run.start()
+    with pytest.raises(NetworkError, match="there is no network 'no-such-network'"):
+        run.wait(timeout=60)
+    deep = make(content_layer="conv5_4")
+    deep.start()
+    with pytest.raises(NetworkError, match="has no layer conv5_4"):
+        deep.wait(timeout=60)
+    run = make()
+    with pytest.raises(NetworkError, match="has no layer conv5_4"):
+        run.change(content_layer="conv5_4")
+    with pytest.raises(SettingError, match="size cannot change while"):
+        run.change(size=64)
+    assert run.snapshot().settings.content_layer == "conv4_2"
+
+
+def test_equal_weights_are_the_papers_and_zero_leaves_a_layer_out():
+    assert Settings().style_weights == dict.fromkeys(STYLE_LAYERS, 0.2)
+    some = Settings(style_layers={"conv2_1": 1, "conv1_1": 3, "conv5_1": 0})
+    assert some.style_weights == {"conv1_1": 0.75, "conv2_1": 0.25}
+    assert some.layers == ("conv4_2", "conv1_1", "conv2_1")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"size": 0}, "size must be a whole number from 1"),
+        ({"steps": True}, "steps must be a whole number"),
+        ({"seed": 1.5}, "seed must be a whole number"),
+        ({"alpha_beta": float("nan")}, "alpha_beta must be a number"),
+        ({"alpha_beta": 10**400}, "alpha_beta must be a number"),
+        ({"content_layer": "conv9_9"}, "content_layer must be a layer"),
+        ({"style_layers": {}}, "style_layers must be layers"),
+        ({"style_layers": {"conv1_1": 0}}, "one of them above 0"),
+        ({"style_layers": ["conv1_1"]}, "style_layers must be layers"),
+        ({"style_layers": {"conv1_1": -1.0}}, "style_layers must be layers"),
+        ({"init": "zeros"}, "init must be one of content, style, noise"),
+        ({"network": ""}, "network must be a name"),
+    ],
+)
+def test_wrong_settings_are_named(wrong, message):
+    with pytest.raises(SettingError, match=message):
+        Settings(**wrong)
+
+
+def test_settings_survive_json_and_nothing_else_passes():
+    settings = Settings(size=99, alpha_beta=3e-3, style_layers={"conv3_1": 2.5}, init="noise")
+    assert Settings.from_json(settings.to_json()) == settings
+    for text in ("", "[]", '{"sizes": 3}', "[" * 100_000, '{"size": "3"}'):
+        with pytest.raises(SettingError, match="settings must be|size must be"):
+            Settings.from_json(text)
+
+
+def test_settings_survive_in_a_picture(tmp_path, tiny_network):
+    settings, path = Settings(alpha_beta=2e-3, network="tiny"), tmp_path / "out.png"
+    sources = {role: {"file": f"{role}.jpg", "sha256": "0" * 64} for role in ("content", "style")}
+    texts = metadata(settings, sources, tiny_network(), steps_done=7)
+    images.save_image(picture(0), path, metadata=texts)
+    found, record = read_settings(path)
+    assert found == settings
+    assert record["steps_done"] == 7 and record["style"]["file"] == "style.jpg"
+    images.save_image(picture(0), path)
+    with pytest.raises(ImageError, match=r"out\.png holds no settings"):
+        read_settings(path)
+    wrong = texts["Comment"].replace('"init": "content"', '"init": "zeros"')
+    images.save_image(picture(0), path, metadata={"Comment": wrong})
+    with pytest.raises(SettingError, match="init must be one of"):
+        read_settings(path)
+    (tmp_path / "no.png").write_bytes(b"no picture")
+    with pytest.raises(ImageError, match="cannot be read as a PNG"):
+        read_settings(tmp_path / "no.png")
+
+
+def test_settings_of_a_picture_by_the_command_line_are_read(tmp_path):
+    from stylelab.cli import main
+
+    for seed, name in enumerate(("a.png", "b.png")):
+        images.save_image(picture(seed, 64, 80), tmp_path / name)
+    out = tmp_path / "out.png"
+    arguments = ["transfer", str(tmp_path / "a.png"), str(tmp_path / "b.png"), "-o", str(out)]
+    assert main([*arguments, "--size", "64", "--steps", "1", "--alpha-beta", "0.5"]) == 0
+    settings, record = read_settings(out)
+    assert settings == Settings(size=64, steps=1, alpha_beta=0.5)
+    assert record["content"]["file"] == "a.png"
