@@ -1,16 +1,15 @@
 """What the commands do, from the arguments that `stylelab.cli` has read to an exit code."""
 
-import json
 from argparse import Namespace
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
-from stylelab import __version__, gallery, images, networks, runner, synthesis
+from stylelab import gallery, images, networks, runner, synthesis
 from stylelab.download import sha256_of
 from stylelab.errors import DownloadError, ImageError, SettingError, StylelabError
 from stylelab.exits import FAILED, INTERRUPTED, complain
+from stylelab.settings import Settings, metadata
 from stylelab.vgg import CONTENT_LAYER, STYLE_LAYERS, VGG
 
 
@@ -60,6 +59,8 @@ def transfer(arguments: Namespace) -> int:
     paths = {"content": _image(arguments.content), "style": _image(arguments.style)}
     if output.exists() and any(output.samefile(path) for path in paths.values()):
         raise SettingError(f"--output {output} is one of the two images; name another file")
+    names = ("network", "size", "alpha_beta", "init", "steps", "seed")
+    settings = Settings(**{name: getattr(arguments, name) for name in names})
     originals = {role: images.load_image(path) for role, path in paths.items()}
     device = networks.pick_device(arguments.device)
     network = networks.load(arguments.network, device=device)
@@ -72,19 +73,16 @@ def transfer(arguments: Namespace) -> int:
         f"{arguments.alpha_beta:g}, {arguments.steps} steps from {arguments.init}",
         flush=True,
     )
-    settings = ("alpha_beta", "init", "steps", "seed")
-    used = {name: getattr(arguments, name) for name in settings}
-    result = synthesis.transfer(network, content, style, **used)
-    record = {
-        **{role: {"file": p.name, "sha256": sha256_of(p)} for role, p in paths.items()},
-        **{"network": network.name, "network_sha256": network.sha256, "pooling": network.pooling},
-        **used,
-        **{"size": arguments.size, "steps_done": result.steps, "seconds": round(result.seconds, 1)},
+    asked = {name: getattr(settings, name) for name in ("alpha_beta", "init", "steps", "seed")}
+    result = synthesis.transfer(network, content, style, **asked)
+    texts = metadata(
+        settings,
+        {role: {"file": path.name, "sha256": sha256_of(path)} for role, path in paths.items()},
+        network,
+        **{"steps_done": result.steps, "seconds": round(result.seconds, 1)},
         **{"first_loss": float(result.losses[0]), "best_loss": float(result.losses.min())},
-        **{"device": str(device), "stylelab": __version__, "torch": torch.__version__},
-    }
-    metadata = {"Software": f"stylelab {__version__}", "Comment": json.dumps(record)}
-    images.save_image(result.images, output, bits=arguments.bits, metadata=metadata)
+    )
+    images.save_image(result.images, output, bits=arguments.bits, metadata=texts)
     if result.interrupted:
         done = f"after {result.steps} of {arguments.steps} steps"
         return complain(f"interrupted {done}; the best image so far is {output}", INTERRUPTED)
