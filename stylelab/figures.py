@@ -200,11 +200,16 @@ def judge(record: Mapping, network: VGG, panels: Mapping[str, Tensor]) -> list[d
     return [asdict(claim) for claim in claims.check(record["figure"], evidence)]
 
 
+def verdict(claim: Mapping) -> str:
+    """A claim of a record, and whether it holds."""
+    return f"{'holds' if claim['holds'] else 'FAILS'}  {claim['statement']}"
+
+
 def claims_table(record: Mapping) -> str:
     """The claims of a record, one below the other, with their numbers."""
     lines = []
     for claim in record["claims"]:
-        lines.append(f"{'holds' if claim['holds'] else 'FAILS'}  {claim['statement']}")
+        lines.append(verdict(claim))
         for name, values in claim["values"].items():
             lines.append(f"         {name}: {', '.join(f'{value:.3g}' for value in values)}")
     return "\n".join(lines)

@@ -56,7 +56,7 @@ def verify(
                 report.problems += _apart(old, new, "the record", AGAIN, AGAIN)
             claims = found
         for claim in claims:
-            report.lines.append(f"{'holds' if claim['holds'] else 'FAILS'}  {claim['statement']}")
+            report.lines.append(figures.verdict(claim))
             if not claim["holds"]:
                 report.problems.append(f"a claim fails: {_numbers(claim)}")
         report.lines.append(f"       {said}")
