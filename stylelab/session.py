@@ -208,8 +208,9 @@ class Session:
         step, settings = 0, None
         while True:  # once for each objective
             before, settings = settings, self._now.settings
-            if before is not None:
-                self._set(changes=(*self._now.changes, (step, settings)))
+            if before is not None:  # settings with which no step was done do not count
+                earlier = [change for change in self._now.changes if change[0] < step]
+                self._set(changes=(*earlier, (step, settings)))
             objective = synthesis.transfer_objective(
                 network,
                 content,
