@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from stylelab import winograd
 from stylelab.errors import NetworkError, SettingError
 
 LAYERS = tuple(
@@ -67,6 +68,7 @@ class VGG(nn.Module):
             self.add_module(layer, nn.Conv2d(before, width, 3))
             before = width
         self.readouts = nn.ParameterDict()
+        self._filters: dict[str, tuple[object, tuple[Tensor, Tensor]]] = {}
         self.requires_grad_(False)
 
     @property
@@ -133,4 +135,14 @@ class VGG(nn.Module):
         conv, padding = self.get_submodule(layer), 1
         if self.padding == "reflect":
             x, padding = F.pad(x, (1, 1, 1, 1), mode="reflect"), 0
+        if winograd.suits(x, conv.weight):
+            return winograd.conv2d(x, self._transformed(layer), conv.bias, padding)
         return F.conv2d(x, conv.weight, conv.bias, padding=padding)
+
+    def _transformed(self, layer: str) -> tuple[Tensor, Tensor]:
+        """The filters of `layer` as `winograd.conv2d` takes them, kept until they change."""
+        weight = self.get_submodule(layer).weight
+        now = weight.data_ptr(), weight._version
+        if layer not in self._filters or self._filters[layer][0] != now:
+            self._filters[layer] = now, winograd.transform_filters(weight)
+        return self._filters[layer][1]
