@@ -23,7 +23,7 @@ project = "stylelab"
 author = ABOUT["authors"][0]["name"]
 extensions = ["myst_nb"]
 root_doc = "book/index"
-include_patterns = ["book/*.md", "notebooks/**", "docs/*.md", "README.md"]
+include_patterns = ["book/*.md", "notebooks/**", "docs/*.md", "README.md", "SECURITY.md"]
 exclude_patterns = [".*", "build", "**/.ipynb_checkpoints"]
 
 nb_execution_mode = "off"

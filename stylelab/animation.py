@@ -8,6 +8,7 @@ from PIL import ImageDraw, ImageFont
 from torch import Tensor
 
 from stylelab.errors import SettingError
+from stylelab.figures import check_names
 from stylelab.images import atomic, resize
 from stylelab.manifest import note_file
 
@@ -44,8 +45,9 @@ def save_animation(
         rest: seconds that the last picture stays; the others stay 0.12.
 
     Raises:
-        SettingError: if there are no frames, or they differ in size.
+        SettingError: if there are no frames, they differ in size, or `name` is no file's name.
     """
+    check_names(film=name)
     if not frames:
         raise SettingError("an animation needs at least one frame")
     if len(sizes := {tuple(frame.shape) for frame in frames.values()}) > 1:

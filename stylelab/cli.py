@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from stylelab import __version__
 from stylelab.errors import SettingError
-from stylelab.exits import MISUSED, guarded
+from stylelab.exits import MISUSED, complain, guarded
 from stylelab.runner import PROFILES, is_named
 
 ABOUT = """\
@@ -59,7 +59,7 @@ class _Parser(argparse.ArgumentParser):
     """Says what is wrong in one line, and where the rest is to be read."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(MISUSED, f"stylelab: {message}; see {self.prog} --help\n")
+        self.exit(complain(f"{message}; see {self.prog} --help", MISUSED))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -108,6 +108,12 @@ def _parser() -> argparse.ArgumentParser:
     figures.add_argument(
         "--force", action="store_true", help="run also the notebooks that are up to date"
     )
+    figures.add_argument(
+        "--checkpoint",
+        action="store_true",
+        help="keep in the output folder where optimisations stand, and go on from there when the "
+        "run was interrupted or killed: the same command then ends with the same figures",
+    )
     _shared(figures, network=None, size=None, steps=None, init=None, seed=None, device=None)
 
     verify = command(
@@ -146,11 +152,25 @@ def _parser() -> argparse.ArgumentParser:
         "the painting; the paper uses 1e-4 to 1e-1 (default: 1e-3)",
     )
     transfer.add_argument(
+        "--checkpoint",
+        metavar="FILE",
+        help="keep in FILE where the work stands, and go on from there when it was interrupted or "
+        "killed: the same command then ends with the same picture; removed at the end",
+    )
+    transfer.add_argument(
         "--bits",
         type=int,
         choices=(8, 16),
         default=8,
         help="of each colour in a .png or .tif file (default: 8)",
+    )
+    transfer.add_argument(
+        "--levels",
+        type=_count(1, 16),
+        default=1,
+        metavar="N",
+        help="coarse to fine: N sizes, each twice the last, with --steps on each "
+        "(default: 1, the paper; 3 with --steps 100 is quick)",
     )
     _shared(
         transfer,

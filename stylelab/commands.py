@@ -5,10 +5,10 @@ from pathlib import Path
 
 from torch import Tensor
 
-from stylelab import gallery, images, networks, runner, synthesis
+from stylelab import checkpoint, gallery, images, networks, runner, synthesis
 from stylelab.download import sha256_of
 from stylelab.errors import DownloadError, ImageError, SettingError, StylelabError
-from stylelab.exits import FAILED, INTERRUPTED, complain
+from stylelab.exits import FAILED, INTERRUPTED, complain, say
 from stylelab.settings import Settings, metadata
 from stylelab.vgg import CONTENT_LAYER, STYLE_LAYERS, VGG
 
@@ -25,13 +25,14 @@ def figures(arguments: Namespace) -> int:
         notebooks=arguments.notebooks,
         jobs=arguments.jobs,
         force=arguments.force,
+        checkpoint=arguments.checkpoint,
     )
     folder, failed = outcomes[0].path.parent, sum(bool(outcome.error) for outcome in outcomes)
     if any(outcome.interrupted for outcome in outcomes):
         return complain(f"interrupted; what was finished before is in {folder}", INTERRUPTED)
     if failed:
         return complain(f"{failed} of {len(outcomes)} notebooks failed; see {folder}")
-    print(f"Figures, their records and the executed notebooks are in {folder}")
+    say(f"Figures, their records and the executed notebooks are in {folder}")
     return 0
 
 
@@ -49,7 +50,7 @@ def verify(arguments: Namespace) -> int:
         if not path.is_dir():
             raise StylelabError(f"{path} is not a folder; stylelab figures makes one")
     table, well = verify(folder, reference=reference, network=arguments.network)
-    print(table, flush=True)
+    say(table)
     return 0 if well else complain(f"not all figures of {folder} are as they should be; see above")
 
 
@@ -59,6 +60,9 @@ def transfer(arguments: Namespace) -> int:
     paths = {"content": _image(arguments.content), "style": _image(arguments.style)}
     if output.exists() and any(output.samefile(path) for path in paths.values()):
         raise SettingError(f"--output {output} is one of the two images; name another file")
+    kept = checkpoint.at(arguments.checkpoint)
+    if kept and kept.path.resolve() in (path.resolve() for path in (output, *paths.values())):
+        raise SettingError(f"--checkpoint {kept.path} is one of the images; name another file")
     names = ("network", "size", "alpha_beta", "init", "steps", "seed")
     settings = Settings(**{name: getattr(arguments, name) for name in names})
     originals = {role: images.load_image(path) for role, path in paths.items()}
@@ -67,26 +71,27 @@ def transfer(arguments: Namespace) -> int:
     content, style = (
         _fit(original, paths[role], arguments.size, network) for role, original in originals.items()
     )
-    print(
+    say(
         f"{arguments.content} ({_sides(content)}) in the style of {arguments.style} "
         f"({_sides(style)}): network {network.name} on {device}, alpha/beta "
-        f"{arguments.alpha_beta:g}, {arguments.steps} steps from {arguments.init}",
-        flush=True,
+        f"{arguments.alpha_beta:g}, {arguments.steps} steps from {arguments.init}"
+        + (f" on each of {arguments.levels} levels" if arguments.levels > 1 else ""),
     )
     asked = {name: getattr(settings, name) for name in ("alpha_beta", "init", "steps", "seed")}
-    result = synthesis.transfer(network, content, style, **asked)
+    result = synthesis.transfer(network, content, style, levels=arguments.levels, **asked)
     texts = metadata(
         settings,
         {role: {"file": path.name, "sha256": sha256_of(path)} for role, path in paths.items()},
         network,
-        **{"steps_done": result.steps, "seconds": round(result.seconds, 1)},
+        **{"levels": arguments.levels, "steps_done": result.steps},
+        **{"seconds": round(result.seconds, 1)},
         **{"first_loss": float(result.losses[0]), "best_loss": float(result.losses.min())},
     )
     images.save_image(result.images, output, bits=arguments.bits, metadata=texts)
     if result.interrupted:
         done = f"after {result.steps} of {arguments.steps} steps"
         return complain(f"interrupted {done}; the best image so far is {output}", INTERRUPTED)
-    print(f"{output}: {result.steps} steps in {result.seconds:.0f} s")
+    say(f"{output}: {result.steps} steps in {result.seconds:.0f} s")
     return 0
 
 
@@ -105,7 +110,7 @@ def fetch(arguments: Namespace) -> int:
     for name in dict.fromkeys(member for each in asked for member in groups.get(each, [each])):
         try:
             path = networks.fetch(name) if name in remote else gallery.path(name)
-            print(f"{name:<18} {path}", flush=True)
+            say(f"{name:<18} {path}")
         except DownloadError as error:
             code = complain(error, FAILED)
     return code

@@ -41,7 +41,8 @@ class Canvas:
         self.over.set(xlim=(0, width), ylim=(0, height))
         self.over.axis("off")
         lines = textwrap.fill(footer, int(width * 15.5))
-        self.text(0.12, 0.06, lines, size=7.5, color="0.35", ha="left", va="bottom")
+        plain = {"parse_math": False}  # a $ in the name of a file is a $
+        self.text(0.12, 0.06, lines, size=7.5, color="0.35", ha="left", va="bottom", **plain)
 
     def picture(self, image: Tensor, box: Box, **options) -> Box:
         """An image `(1, 3, H, W)`, or a map `(H, W)`, fitted into a box; returns its place."""

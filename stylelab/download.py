@@ -1,24 +1,22 @@
 """One file from the web: resumed, retried, verified, and only then put in place."""
 
 import hashlib
+import io
 import os
 import string
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from errno import EACCES, ENOSPC, EPERM, EROFS
-from http.client import HTTPException
 from pathlib import Path
-from urllib.error import HTTPError
-from urllib.request import Request, urlopen
 
 from tqdm import tqdm
 
+from stylelab import web
 from stylelab.errors import DownloadError, SettingError
+from stylelab.exits import printable
 
-TRIES = 4  # in a row, without any progress
-TIMEOUT = 30.0  # seconds without a byte
+TRIES = 4  # in a row, without progress to speak of
 PAUSE = 1.0  # seconds before the second try; doubled before each further one
 LONGEST_PAUSE = 60.0  # the most that a server's Retry-After is granted
 
@@ -55,18 +53,18 @@ def fetch(url: str, path: str | os.PathLike[str], sha256: str, *, progress: bool
     def is_right(file: Path) -> bool:
         return file.is_file() and sha256_of(file).startswith(sha256)
 
-    if is_right(path):
-        return path
     part = path.with_name(path.name + ".part")
-    by_hand = f"or put the file, SHA-256 {sha256}, at {path} by hand"
+    digits = sha256 if len(sha256) == 64 else f"beginning with {sha256}"
+    by_hand = f"or put the file, SHA-256 {digits}, at {path} by hand"
     try:
+        if is_right(path):
+            return path
         path.parent.mkdir(parents=True, exist_ok=True)
         with _one_at_a_time(path):
             if is_right(path):  # another process has just finished it
                 return path
-            resumed = part.exists()
-            _download(url, part, progress)
-            if resumed and not is_right(part):  # what an earlier run left was of no use
+            whole = _download(url, part, progress)
+            if not whole and not is_right(part):  # pieces that do not belong together
                 part.unlink()
                 _download(url, part, progress)
             if not is_right(part):
@@ -82,127 +80,117 @@ def fetch(url: str, path: str | os.PathLike[str], sha256: str, *, progress: bool
             return path
     except DownloadError:
         raise
-    except HTTPError as error:
+    except web.Refused as error:
         raise DownloadError(
-            f"{url} cannot be downloaded (HTTP {error.code}, {error.reason}); "
-            f"look for it elsewhere {by_hand}"
+            f"{url} cannot be downloaded ({error}); look for it elsewhere {by_hand}"
         ) from error
-    except (OSError, HTTPException) as error:
-        if _is_local(error):
-            raise DownloadError(
-                f"{path} cannot be written ({error.strerror}); free or choose another folder"
-            ) from error
+    except web.Broken as error:
         raise DownloadError(
-            f"{url} cannot be downloaded ({_reason(error)}); check the connection and run this "
+            f"{url} cannot be downloaded ({error}); check the connection and run this "
             f"again, {by_hand}"
         ) from error
+    except OSError as error:
+        where = error.filename or part
+        raise DownloadError(
+            f"{where} cannot be read or written ({error.strerror or error}); free space on its "
+            "disk, or choose another folder"
+        ) from error
 
 
-def _download(url: str, part: Path, progress: bool) -> None:
-    """Fill `part` to the end, trying again while there is hope."""
-    furthest, tries, pause = -1, 0, PAUSE
+def _download(url: str, part: Path, progress: bool) -> bool:
+    """Fill `part` to the end, trying again while there is hope; whether it came in one piece."""
+    furthest, tries, pause, whole = _size(part), 0, PAUSE, not _size(part)
     while True:
         try:
-            return _attempt(url, part, progress)
-        except (OSError, HTTPException) as error:
-            wait = 0.0
-            if isinstance(error, HTTPError):
-                error.close()
-                if error.code != 429 and error.code < 500:
-                    raise
-                wait = _seconds(error.headers.get("Retry-After"))
-            elif _is_local(error):
-                raise
-            size = part.stat().st_size if part.exists() else 0
-            if size > furthest:
+            return _attempt(url, part, progress) and whole
+        except web.Endless:
+            part.unlink()
+            raise
+        except web.Broken as broken:
+            if isinstance(broken, web.Useless):
+                part.unlink(missing_ok=True)
+            if _size(part) - furthest >= web.SLOWEST * web.TIMEOUT:
                 tries, pause = 0, PAUSE
-            furthest, tries = max(size, furthest), tries + 1
+            furthest, tries, whole = max(furthest, _size(part)), tries + 1, False
             if tries >= TRIES:
                 raise
-            wait = min(max(wait, pause), LONGEST_PAUSE)
+            wait = min(max(broken.wait, pause), LONGEST_PAUSE)
             pause *= 2
             if progress:
-                tqdm.write(f"{_reason(error)}; trying again in {wait:.0f} s", file=sys.stderr)
+                said = f"{printable(str(broken))}; trying again in {wait:.0f} s"
+                tqdm.write(said, file=sys.stderr)
             time.sleep(wait)
 
 
-def _attempt(url: str, part: Path, progress: bool) -> None:
-    """One request for the bytes that `part` lacks, appended to it."""
-    start = part.stat().st_size if part.exists() else 0
-    headers = {"User-Agent": "stylelab"} | ({"Range": f"bytes={start}-"} if start else {})
-    try:
-        response = urlopen(Request(url, headers=headers), timeout=TIMEOUT)
-    except HTTPError as error:
-        if error.code == 416 and start:  # nothing after `start`: complete already, or useless
-            total = (error.headers.get("Content-Range") or "").rpartition("/")[2]
-            error.close()
-            if total == str(start):
-                return
-            part.unlink()
-            raise ConnectionError("the server has less than was kept of the file") from None
-        raise
-    with response:
-        if response.status != 206:
-            start = 0  # the server sends the whole file
-        elif not (response.headers.get("Content-Range") or "").startswith(f"bytes {start}-"):
-            part.unlink(missing_ok=True)
-            raise ConnectionError("the server sent another part of the file than asked for")
-        length = response.headers.get("Content-Length")
-        total = start + int(length) if length else None
-        name = part.name.removesuffix(".part")
+def _attempt(url: str, part: Path, progress: bool) -> bool:
+    """One request for the bytes that `part` lacks, appended to it; whether it said how many."""
+    with web.answer(url, _size(part)) as (start, size, chunks):
         with (
             part.open("ab" if start else "wb") as file,
             tqdm(
-                total=total,
+                total=size,
                 initial=start,
-                desc=name,
+                desc=printable(part.name.removesuffix(".part")),
                 unit="B",
                 unit_scale=True,
                 unit_divisor=1024,
                 disable=not progress,
             ) as bar,
         ):
-            while chunk := response.read1(1 << 18):
+            for chunk in chunks:
                 file.write(chunk)
                 bar.update(len(chunk))
-    if total is not None and part.stat().st_size < total:
-        raise ConnectionError("the connection was closed early")
+        if size is not None and _size(part) < size:
+            raise web.Broken("the connection was closed early")
+        return size is not None
+
+
+def _size(part: Path) -> int:
+    return part.stat().st_size if part.exists() else 0
 
 
 @contextmanager
 def _one_at_a_time(path: Path) -> Iterator[None]:
     """Hold the lock of `path`, which the operating system releases even if this process dies.
 
-    The lock file goes when `path` is there and no one who waits will have anything left to do.
+    Its file is there while someone holds it; who was killed holding it leaves it to the next.
     """
     lock = path.with_name(f".{path.name}.lock")
-    with lock.open("ab") as file:
-        if os.name == "nt":
-            import msvcrt
-
-            while True:
-                with suppress(OSError):  # raised after ten seconds of waiting
-                    msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)
-                    break
-        else:
-            import fcntl
-
-            with suppress(OSError):  # some network file systems have no locks
-                fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-    with suppress(OSError):
-        lock.unlink()
+    while True:
+        with lock.open("ab") as file:
+            _wait_for(file)
+            if not _is_at(file, lock):  # who had it before has removed it
+                continue
+            try:
+                yield
+            finally:
+                if os.name != "nt":
+                    lock.unlink(missing_ok=True)
+        break
+    if os.name == "nt":  # where no open file can be removed
+        with suppress(OSError):
+            lock.unlink()
 
 
-def _is_local(error: BaseException) -> bool:
-    """Whether the disk failed, not the network."""
-    return getattr(error, "errno", None) in (EACCES, ENOSPC, EPERM, EROFS)
+def _wait_for(file: io.BufferedWriter) -> None:
+    """Lock an open file, waiting for as long as it takes."""
+    if os.name == "nt":
+        import msvcrt
+
+        while True:
+            with suppress(OSError):  # raised after ten seconds of waiting
+                msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)
+                return
+    else:
+        import fcntl
+
+        with suppress(OSError):  # some network file systems have no locks
+            fcntl.flock(file, fcntl.LOCK_EX)
 
 
-def _reason(error: BaseException) -> str:
-    return str(getattr(error, "reason", None) or error) or type(error).__name__
-
-
-def _seconds(retry_after: str | None) -> float:
-    """What a Retry-After header asks for, if it gives seconds (dates are not looked at)."""
-    return float(retry_after) if retry_after and retry_after.isdecimal() else 0.0
+def _is_at(file: io.BufferedWriter, path: Path) -> bool:
+    """Whether an open file is the one at `path`."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False

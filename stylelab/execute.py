@@ -19,7 +19,8 @@ from nbclient.exceptions import DeadKernelError
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NBClientEngine, papermill_engines
 
-from stylelab.errors import StylelabError
+from stylelab.errors import SettingError, StylelabError
+from stylelab.exits import printable
 
 KERNEL = "python3"
 BAR = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt} of {total_fmt} cells, {elapsed}{postfix}"
@@ -85,10 +86,13 @@ def execute(
     gets the variables of `environment` on top of this process's own.
 
     Raises:
+        SettingError: for a parameter that cannot be injected as it is.
         papermill.PapermillExecutionError: when a cell fails.
     """
+    for name, value in parameters.items():
+        check_value(name, value)
     bar = {
-        "desc": notebook.stem,
+        "desc": printable(notebook.stem),
         "bar_format": BAR,
         "leave": False,
         "dynamic_ncols": True,
@@ -96,8 +100,8 @@ def execute(
         "mininterval": 0.1 if sys.stderr.isatty() else 10,
     }
     papermill.execute_notebook(
-        notebook.resolve(),
-        output.resolve(),
+        _literal(notebook),
+        _literal(output),
         parameters=dict(parameters),
         engine_name="stylelab",
         kernel_name=KERNEL,
@@ -106,6 +110,42 @@ def execute(
         cwd=cwd.resolve(),
         environment=environment or {},
     )
+
+
+def check_value(name: str, value: object) -> None:
+    """That a parameter is of the types whose values papermill writes into a cell as they are.
+
+    It puts any other between two quotation marks, whatever is in it.
+
+    Raises:
+        SettingError: if it is not.
+    """
+    match value:
+        case str() if _is_unicode(value):
+            return
+        case None | bool() | int() | float():
+            return
+        case list():
+            for each in value:
+                check_value(name, each)
+            return
+        case dict() if all(isinstance(key, str) for key in value):
+            for each in (*value, *value.values()):
+                check_value(name, each)
+            return
+    raise SettingError(
+        f"the parameter {name} must be text, a number, or a list or dict of these, got {value!r}"
+    )
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether a file can hold `text`: names of files that are no UTF-8 have surrogates in them."""
+    return not any("\ud800" <= char <= "\udfff" for char in text)
+
+
+def _literal(path: Path) -> str:
+    """A path for papermill, which fills in parameters where a path has braces."""
+    return str(path.resolve()).replace("{", "{{").replace("}", "}}")
 
 
 class _Client(PapermillNotebookClient):

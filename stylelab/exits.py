@@ -28,8 +28,23 @@ def guarded(work: Callable[[], int]) -> int:
 
 def complain(message: object, code: int = FAILED) -> int:
     """Say in one line on stderr what is wrong; returns the exit code."""
-    print("stylelab:", " ".join(str(message).splitlines()), file=sys.stderr)
+    print("stylelab:", printable(" ".join(str(message).splitlines())), file=sys.stderr)
     return code
+
+
+def say(message: str) -> None:
+    """Print on stdout, at once, what a terminal cannot take for orders."""
+    print(printable(message), flush=True)
+
+
+def printable(text: str) -> str:
+    """`text` with escapes, such as \\x1b, in place of what a terminal would obey or not show.
+
+    Names of files and what others wrote may hold such characters; ends of lines stay.
+    """
+    return "".join(
+        char if char.isprintable() or char == "\n" else ascii(char)[1:-1] for char in text
+    )
 
 
 def _is_memory(error: RuntimeError) -> bool:

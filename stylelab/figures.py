@@ -35,7 +35,8 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 
 @dataclass(frozen=True)
 class Panel:
-    """One picture of a figure: `(1, 3, H, W)` in [0, 1], its label, and an image to set into it."""
+    """One picture of a figure: `(1, 3, H, W)` in [0, 1], its label, which is shown as it is (no
+    mathematics is read in it), and an image to set into it."""
 
     image: Tensor
     label: str
@@ -74,7 +75,7 @@ def panel_grid(
         bottom = height - GAP - (i // columns) * (tall + LABEL) - tall
         axes = figure.add_axes((left / width, bottom / height, cell / width, tall / height))
         _show(axes, panel.image)
-        axes.set_xlabel(panel.label, fontsize=10, labelpad=3)
+        axes.set_xlabel(panel.label, fontsize=10, labelpad=3, parse_math=False)
         if panel.inset is not None:
             scale = INSET * cell / max(panel.inset.shape[2:])
             high, wide = (scale * side for side in panel.inset.shape[2:])
@@ -82,9 +83,8 @@ def panel_grid(
             _show(inset, panel.inset)
             inset.spines[:].set(visible=True, color="white", linewidth=2)
     if lines:
-        figure.text(
-            GAP / width, 0.06 / height, "\n".join(lines), fontsize=7.5, color="0.35", va="bottom"
-        )
+        look = {"fontsize": 7.5, "color": "0.35", "va": "bottom", "parse_math": False}
+        figure.text(GAP / width, 0.06 / height, "\n".join(lines), **look)
     return figure
 
 
@@ -108,7 +108,9 @@ def loss_curves(
         axes.semilogy(values, style, color=COLOURS[i % len(COLOURS)], label=label)
     axes.set_xlabel("L-BFGS step")
     axes.set_ylabel("loss / loss at the start" if relative else "loss")
-    axes.legend(fontsize=8, frameon=False, ncols=2)
+    legend = axes.legend(axes.lines, labels, fontsize=8, frameon=False, ncols=2)
+    for text in legend.get_texts():
+        text.set_parse_math(False)
     axes.spines[["top", "right"]].set_visible(False)
     return figure
 
@@ -232,6 +234,7 @@ def save_figure(
 
     The PNG's metadata carries the essentials of the record. The pictures that claims are judged by
     go to `panels/<figure>/<name>.png`. Each file appears whole or not at all, the record last.
+    SettingError for a figure's or panel's name that leads elsewhere.
     """
     name, output = str(record["figure"]), Path(output)
     essentials = {key: record[key] for key in ("figure", "parameters", "settings", "network")}
@@ -248,9 +251,17 @@ def save_figure(
 
 def panel_path(folder: Path, figure: str, panel: str) -> Path:
     """Where a panel of a figure is saved."""
-    if not re.fullmatch(r"[\w.+-]+", panel):
-        raise SettingError(f"a panel's name may have letters, digits and . + - _; got {panel!r}")
+    check_names(figure=figure, panel=panel)
     return Path(folder, "panels", figure, f"{panel}.png")
+
+
+def check_names(**names: str) -> None:
+    """That these can be names of files inside a folder."""
+    for what, name in names.items():
+        if not re.fullmatch(r"[\w+-][\w.+-]*", name):
+            raise SettingError(
+                f"a {what}'s name may have letters, digits and . + - _, no dot first; got {name!r}"
+            )
 
 
 def show(picture: Path, width: int = 900) -> object:
@@ -269,7 +280,11 @@ def show(picture: Path, width: int = 900) -> object:
 def save_picture(
     figure: Figure, name: str, output: str | Path = ".", *, comment: str | None = None
 ) -> Path:
-    """Save `<name>.png` alone in the folder `output`, whole or not at all; returns its path."""
+    """Save `<name>.png` alone in the folder `output`, whole or not at all; returns its path.
+
+    SettingError for a name that leads elsewhere.
+    """
+    check_names(figure=name)
     picture, buffer, texts = Path(output) / f"{name}.png", io.BytesIO(), PngInfo()
     texts.add_text("Title", name)
     texts.add_text("Software", f"stylelab {stylelab.__version__}")

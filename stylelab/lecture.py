@@ -144,7 +144,12 @@ def _index(folder: Path) -> tuple[dict[tuple[str, float], str], dict[str, str], 
         pictures = {(one["layer"], one["ratio"]): one["file"] for one in index["pictures"]}
         originals = dict(index["originals"])
         _check_files(*pictures.values(), *originals.values())
-        return pictures, originals, {name: index[name] for name in TEXTS}
+        texts = {name: index[name] for name in TEXTS}
+        for name, text in texts.items():
+            if not isinstance(text, list if name in ("ends", "credits") else str):
+                raise TypeError(f"{name} is {text!r}")
+            "".join(text)  # TypeError unless made of texts
+        return pictures, originals, texts
     except (KeyError, TypeError, ValueError) as error:
         raise StylelabError(
             f"{folder / INDEX} is damaged ({error!r}); delete it, and make the folder anew"
@@ -152,10 +157,13 @@ def _index(folder: Path) -> tuple[dict[tuple[str, float], str], dict[str, str], 
 
 
 def _check_files(*names: str) -> None:
-    """That these can be names of different files inside a folder."""
+    """That these can be names of different pictures inside a folder."""
     for name in names:
-        if not re.fullmatch(r"[\w+-][\w.+-]*", name):
-            raise SettingError(f"a file's name may have letters, digits and . + - _; got {name!r}")
+        if not re.fullmatch(r"[\w+-][\w.+-]*\.jpg", name):
+            raise SettingError(
+                f"a file's name may have letters, digits and . + - _, and must end in .jpg; "
+                f"got {name!r}"
+            )
     if len(set(names)) < len(names):
         raise SettingError("two pictures have the same name; choose ratios that differ more")
 

@@ -13,6 +13,7 @@ Weights are read without unpickling code and checked by SHA-256 where the publis
 
 import json
 import pickle
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from stylelab import download, gallery, rescale
-from stylelab.errors import NetworkError, SettingError
+from stylelab.errors import NetworkError, SettingError, StylelabError
 from stylelab.vgg import LAYERS, VGG, VGG19_WIDTHS
 
 
@@ -211,13 +212,15 @@ def _read(where: Path) -> tuple[dict[str, Tensor], dict]:
         if where.suffix == ".safetensors":
             with safetensors.safe_open(where, "pt") as file:
                 header = json.loads((file.metadata() or {}).get("stylelab", "{}"))
+                if not isinstance(header, dict):
+                    raise ValueError("its header is no object")
                 return {key: file.get_tensor(key).float() for key in file.keys()}, header  # noqa: SIM118
         state = torch.load(where, map_location="cpu", weights_only=True)
         state = state.get("model", state.get("state_dict", state))
         tensors = {key: value.float() for key, value in state.items() if torch.is_tensor(value)}
     except (
-        *(AttributeError, EOFError, KeyError, OSError, RuntimeError, TypeError, ValueError),
-        *(pickle.UnpicklingError, safetensors.SafetensorError),
+        *(AssertionError, AttributeError, EOFError, LookupError, OSError, RuntimeError, TypeError),
+        *(ValueError, pickle.UnpicklingError, safetensors.SafetensorError, struct.error),
     ) as error:
         raise NetworkError(
             f"{where} cannot be read as weights ({type(error).__name__}): expected a state dict "
@@ -274,7 +277,10 @@ def _build(
             is_caffe = any(source.caffe_input for source in known)
             preprocess = caffe_input() if is_caffe else imagenet_input()
         network.load_state_dict(plain | {f"input.{k}": v for k, v in preprocess.items()})
-    except (RuntimeError, KeyError, NetworkError) as error:
+        counts = network.units.values()
+        if not all(isinstance(count, int) and count > 0 for count in counts):
+            raise ValueError("units must be whole numbers above 0")
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError, StylelabError) as error:
         raise NetworkError(
             f"{where} is not a VGG-19: expected the weights and biases of 3x3 convolutions from "
             "conv1_1 on, named features.0.weight, conv1_1.weight or conv11.weight"

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from stylelab import capacity, uptodate
 from stylelab.errors import SettingError, StylelabError
+from stylelab.exits import complain, printable
 from stylelab.jobs import Job, Outcome, run_at_once, run_in_turn
 
 PACKAGE = Path(__file__).resolve().parent
@@ -89,6 +90,7 @@ def run_notebooks(
     notebooks: str | os.PathLike[str] | None = None,
     jobs: int = 1,
     force: bool = False,
+    checkpoint: bool = False,
     progress: bool = True,
 ) -> list[Outcome]:
     """Run notebooks in order; a failing one is kept and reported, and the others still run.
@@ -105,11 +107,13 @@ def run_notebooks(
         notebooks: the folder of the notebooks; the repository's when None.
         jobs: how many run at the same time, where there is memory for them, sharing the cores.
         force: run also those that are up to date.
+        checkpoint: keep where the optimisations of each notebook stand, in the output folder, until
+            it ran to its end; a later run with the same parameters goes on from there.
         progress: show a progress bar and a line per notebook.
 
     Raises:
         SettingError: for an unknown name, profile, images or device, jobs below 1, or an override
-            that no chosen notebook has.
+            that no chosen notebook has, or that is no text, number, list or dict.
         StylelabError: if notebooks or what runs them are missing, or the folder cannot be made.
     """
     if jobs < 1:
@@ -128,6 +132,7 @@ def run_notebooks(
     for name in overrides or {}:
         if not any(name in declared for declared in wanted.values()):
             raise SettingError(f"no notebook chosen has a parameter {name}; leave it out")
+        execute.check_value(name, values[name])
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -140,7 +145,7 @@ def run_notebooks(
     for path in chosen:
         injected = {name: values[name] for name in wanted[path] if name in values}
         fingerprint = uptodate.fingerprint(path, injected, shared)
-        planned.append(Job(path, folder, injected, fingerprint))
+        planned.append(Job(path, folder, injected, fingerprint, checkpoint))
     due = [
         job for job in planned if force or not uptodate.is_current(job.executed, job.fingerprint)
     ]
@@ -190,7 +195,7 @@ def fetch_needed(network: str, images: str) -> None:
             try:
                 gallery.path(name)
             except StylelabError as error:  # the notebooks that need it will say so, others run
-                print(f"stylelab: {error}", file=sys.stderr)
+                complain(error)
 
 
 def kernel_environment() -> dict[str, str]:
@@ -225,7 +230,7 @@ def _report(outcome: Outcome, progress: bool) -> None:
     if outcome.up_to_date:
         said, took = "up to date", f"{'':9}"
     if progress:
-        tqdm.write(f"{outcome.name:<36}{took}  {said}", file=sys.stderr)
+        tqdm.write(f"{printable(outcome.name):<36}{took}  {said}", file=sys.stderr)
     if outcome.error:
         report = f"{outcome.error}\nkept as {outcome.path}"
-        tqdm.write(textwrap.indent(report, "    "), file=sys.stderr)
+        tqdm.write(textwrap.indent(printable(report), "    "), file=sys.stderr)

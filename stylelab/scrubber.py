@@ -101,17 +101,17 @@ class Scrubber:
             for key, jpeg in self.pictures.items()
         )
         originals = "".join(
-            f"<figure>{_img(jpeg, label)}<figcaption>{escape(label)}</figcaption></figure>"
+            f"<figure>{_img(jpeg, label)}<figcaption>{_text(label)}</figcaption></figure>"
             for label, jpeg in self.originals.items()
         )
         buttons = "".join(
             f'<label><input type="radio"{" checked" if layer == shown[0] else ""}>'
-            f"<span>{escape(layer)}</span></label>"
+            f"<span>{_text(layer)}</span></label>"
             for layer in self.layers
         )
         ticks = "".join(f"<span>{number(ratio)}</span>" for ratio in self.ratios)
-        ends = "".join(f"<span>{escape(end)}</span>" for end in self.ends)
-        rows, columns = escape(self.rows), escape(self.columns)
+        ends = "".join(f"<span>{_text(end)}</span>" for end in self.ends)
+        rows, columns = _text(self.rows), _text(self.columns)
         parts = [self.network and f"Network: {self.network}", self.note]
         parts.append(self.credits and "Images: " + "; ".join(self.credits))
         style, script = ((ASSETS / f"scrubber.{kind}").read_text("utf-8") for kind in ("css", "js"))
@@ -119,7 +119,7 @@ class Scrubber:
 <style>{style}</style>
 <div class="view"><div class="pictures">{pictures}</div>
 <div class="originals">{originals}</div></div>
-<output aria-live="polite">{escape(self.words(*shown))}</output>
+<output aria-live="polite">{_text(self.words(*shown))}</output>
 <div class="ratios"><span class="name">{columns}</span><div>
 <input type="range" min="0" max="{len(self.ratios) - 1}" step="1" aria-label="{columns}"
 value="{self.ratios.index(shown[1])}">
@@ -128,9 +128,14 @@ value="{self.ratios.index(shown[1])}">
 <div class="layers" role="radiogroup" aria-label="{rows}"><span class="name">{rows}</span>
 <div>{buttons}</div></div>
 <p class="hint">The controls work once this cell has run here, or the notebook is trusted.</p>
-<p class="used">{escape(" · ".join(part for part in parts if part))}</p>
+<p class="used">{_text(" · ".join(part for part in parts if part))}</p>
 <script>{script}</script>
 </div>"""
+
+
+def _text(text: str) -> str:
+    """`text` for HTML, on one line: Markdown, which a page may be made from, reads lines."""
+    return escape(text).replace("\n", "&#10;").replace("\r", "&#13;")
 
 
 def _check_key(key: object) -> None:
@@ -168,7 +173,7 @@ def _size(jpeg: bytes) -> str:
 
 def _img(jpeg: bytes, words: str, more: str = "") -> str:
     code = base64.b64encode(jpeg).decode()
-    return f'<img alt="{escape(words)}" src="data:image/jpeg;base64,{code}" {more}>'
+    return f'<img alt="{_text(words)}" src="data:image/jpeg;base64,{code}" {more}>'
 
 
 def number(ratio: float) -> str:

@@ -7,12 +7,13 @@ what it has.
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from stylelab import checkpoint as checkpoints
 from stylelab.errors import SettingError
 from stylelab.images import resize
 from stylelab.lbfgs import lbfgs
@@ -59,19 +60,32 @@ def white_noise(height: int, width: int, seeds: Sequence[int]) -> Tensor:
 
 
 def optimise(
-    objective: Objective, start: Tensor, steps: int, *, progress: bool = True, label: str = ""
+    objective: Objective,
+    start: Tensor,
+    steps: int,
+    *,
+    progress: bool = True,
+    label: str = "",
+    checkpoint: checkpoints.Place = None,
 ) -> Result:
     """Minimise `objective` from `start` `(N, 3, H, W)` with L-BFGS for `steps` steps.
 
+    Args:
+        checkpoint: a file, or `stylelab.checkpoint.Checkpoint`, to keep where it stands in, and to
+            go on from if it is there. It stays: remove it when the images are saved.
+
     Raises:
-        SettingError: if `steps` is negative, or loss or gradient at the start are not finite.
+        SettingError: if `steps` is negative, loss or gradient at the start are not finite, or the
+            checkpoint is of another run.
+        StylelabError: if the checkpoint is damaged or cannot be written.
     """
     if steps < 0:
         raise SettingError(f"steps must be 0 or more, got {steps}")
-    began, terms, interrupted = time.perf_counter(), [], False
+    kept = checkpoints.follow(checkpoint, objective, start, steps)
+    began, terms, interrupted = time.perf_counter() - kept.seconds, [], False
     try:
         with tqdm(total=steps, desc=label, disable=not progress, unit="step") as bar:
-            for state in lbfgs(objective.value_and_grad, start):
+            for state in kept.states(lbfgs(objective.value_and_grad, start, resume=kept.resume)):
                 terms.append(state.terms)
                 bar.update(state.step - bar.n)
                 if state.step == steps:
@@ -165,6 +179,7 @@ def reconstruct_content(
     steps: int = 500,
     seed: int = 0,
     progress: bool = True,
+    checkpoint: checkpoints.Place = None,
 ) -> Result:
     """Figure 1, content: from white noise, one image for each layer whose features it matches.
 
@@ -175,6 +190,7 @@ def reconstruct_content(
         steps: L-BFGS steps.
         seed: of the white noise, the same for all images.
         progress: show a progress bar.
+        checkpoint: as `optimise` takes it.
     """
     content = _place(network, content, "content")
     features = content_representation(network, content, layers)
@@ -182,7 +198,8 @@ def reconstruct_content(
     targets = {layer: Target(values, weights[layer]) for layer, values in features.items()}
     start = white_noise(*content.shape[2:], [seed] * len(layers)).to(content)
     objective = Objective(network, content=targets)
-    return optimise(objective, start, steps, progress=progress, label="content reconstruction")
+    about = {"progress": progress, "label": "content reconstruction"}
+    return optimise(objective, start, steps, **about, checkpoint=checkpoint)
 
 
 def reconstruct_style(
@@ -194,6 +211,7 @@ def reconstruct_style(
     steps: int = 500,
     seed: int = 0,
     progress: bool = True,
+    checkpoint: checkpoints.Place = None,
 ) -> Result:
     """Figure 1, style: from white noise, one image for each subset of layers it matches in style.
 
@@ -205,6 +223,7 @@ def reconstruct_style(
         steps: L-BFGS steps.
         seed: of the white noise, the same for all images.
         progress: show a progress bar.
+        checkpoint: as `optimise` takes it.
     """
     style = _place(network, style, "style")
     grams = style_representation(network, style, [layer for row in subsets for layer in row])
@@ -212,7 +231,8 @@ def reconstruct_style(
     targets = {layer: Target(gram, weights[layer]) for layer, gram in grams.items()}
     start = white_noise(*(size or style.shape[2:]), [seed] * len(subsets)).to(style)
     objective = Objective(network, style=targets)
-    return optimise(objective, start, steps, progress=progress, label="style reconstruction")
+    about = {"progress": progress, "label": "style reconstruction"}
+    return optimise(objective, start, steps, **about, checkpoint=checkpoint)
 
 
 def transfer(
@@ -227,7 +247,9 @@ def transfer(
     steps: int = 500,
     seed: int | Sequence[int] = 0,
     tv_weight: float = 0.0,
+    levels: int = 1,
     progress: bool = True,
+    checkpoint: checkpoints.Place = None,
 ) -> Result:
     """Style transfer (equation 7): the content of one image in the style of others.
 
@@ -246,10 +268,15 @@ def transfer(
         steps: L-BFGS steps.
         seed: of the white noise; without effect on other starts.
         tv_weight: weight of the total variation, 0 in the paper.
+        levels: 1 (the paper), or coarse to fine: images of half the size, a quarter, ... come
+            first, `steps` steps each, and what they end with is enlarged to begin the next with.
+            The result's history is the last level's; its seconds are those of all.
         progress: show a progress bar.
+        checkpoint: as `optimise` takes it.
 
     Raises:
-        SettingError: for arguments out of range or of different batch lengths.
+        SettingError: for arguments out of range or of different batch lengths, or the checkpoint
+            of another run.
     """
     styles = [style] if isinstance(style, Tensor) else list(style)
     ratios = list(alpha_beta) if isinstance(alpha_beta, Sequence) else [alpha_beta]
@@ -271,15 +298,47 @@ def transfer(
     def each(values: list) -> list:
         return values * count if len(values) == 1 else values
 
-    batch = zip(each(styles), each(starts), each(seeds), strict=True)
-    start = torch.cat([transfer_start(network, content, *one) for one in batch])
-    objective = transfer_objective(
-        network,
-        content,
-        styles,
-        each(ratios),
-        [equal_weights(subset) for subset in each(subsets)],
-        content_layer=content_layer,
-        tv_weight=tv_weight,
+    weights = [equal_weights(subset) for subset in each(subsets)]
+    if levels < 1:
+        raise SettingError(f"levels must be 1 or more, got {levels}")
+    if levels > 1:
+        coarsest = [_halved(image, levels - 1) for image in (content, *styles)]
+        smallest = min(side for image in coarsest for side in image.shape[2:])
+        least = network.min_size([content_layer, *(layer for row in weights for layer in row)])
+        if smallest < least:
+            raise SettingError(
+                f"with {levels} levels the smallest image has a side of {smallest} pixels, and "
+                f"{network.name} needs {least}: choose fewer levels or larger images"
+            )
+    checkpoint, seconds, result = checkpoints.at(checkpoint), 0.0, None
+    for level in reversed(range(levels)):
+        small, *paintings = (_halved(image, level) for image in (content, *styles))
+        if result is None:
+            batch = zip(each(paintings), each(starts), each(seeds), strict=True)
+            start = torch.cat([transfer_start(network, small, *one) for one in batch])
+        else:
+            start = resize(result.images, small.shape[2:]).to(start)
+        objective = transfer_objective(
+            network,
+            small,
+            paintings,
+            each(ratios),
+            weights,
+            content_layer=content_layer,
+            tv_weight=tv_weight,
+        )
+        label = f"transfer at {small.shape[3]} x {small.shape[2]}" if levels > 1 else "transfer"
+        about = {"progress": progress, "label": label, "checkpoint": checkpoint}
+        result = optimise(objective, start, steps, **about)
+        seconds += result.seconds
+        if result.interrupted:
+            break
+    images = resize(result.images, content.shape[2:]) if level else result.images
+    return replace(result, images=images, seconds=seconds)
+
+
+def _halved(image: Tensor, times: int) -> Tensor:
+    """`image` `(1, 3, H, W)` with its sides halved so many times."""
+    return (
+        resize(image, tuple(max(1, side >> times) for side in image.shape[2:])) if times else image
     )
-    return optimise(objective, start, steps, progress=progress, label="transfer")

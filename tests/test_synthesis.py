@@ -5,6 +5,7 @@ import torch
 
 from stylelab import synthesis
 from stylelab.errors import SettingError
+from stylelab.images import resize
 from stylelab.losses import gram_matrix
 
 
@@ -169,3 +170,35 @@ def test_wrong_images_are_named(tiny_network):
         synthesis.transfer(tiny_network(), picture()[0], picture(1), **QUIET)
     with pytest.raises(SettingError, match="needs at least 32 pixels"):
         synthesis.transfer(tiny_network(), picture(), picture(1, 8, 8), **QUIET)
+
+
+def test_coarse_to_fine_carries_each_level_up_to_the_next(tiny_network, monkeypatch):
+    network = tiny_network()
+    maker = torch.Generator().manual_seed(0)
+    content = torch.rand(1, 3, 134, 150, generator=maker, dtype=torch.float64)
+    style = torch.rand(1, 3, 128, 130, generator=maker, dtype=torch.float64)
+    runs, run = [], synthesis.optimise
+
+    def watched(objective, start, steps, **options):
+        result = run(objective, start, steps, **options)
+        runs.append((start, result))
+        return result
+
+    monkeypatch.setattr(synthesis, "optimise", watched)
+    result = synthesis.transfer(network, content, style, steps=3, levels=3, progress=False)
+    starts, results = zip(*runs, strict=True)
+    assert [tuple(start.shape[2:]) for start in starts] == [(33, 37), (67, 75), (134, 150)]
+    torch.testing.assert_close(starts[0], resize(content, (33, 37)))
+    for coarse, start in zip(results, starts[1:], strict=False):
+        torch.testing.assert_close(start, resize(coarse.images, start.shape[2:]).double())
+    assert torch.equal(result.images, results[-1].images)
+    assert torch.equal(result.losses, results[-1].losses)
+    assert result.seconds >= sum(each.seconds for each in results)
+
+
+def test_levels_that_leave_too_few_pixels_are_refused(tiny_network):
+    image = torch.rand(1, 3, 100, 120, dtype=torch.float64)
+    with pytest.raises(SettingError, match="with 3 levels the smallest image has a side of 25"):
+        synthesis.transfer(tiny_network(), image, image, steps=1, levels=3, progress=False)
+    with pytest.raises(SettingError, match="levels must be 1 or more, got 0"):
+        synthesis.transfer(tiny_network(), image, image, steps=1, levels=0, progress=False)

@@ -1,0 +1,649 @@
+"""Nothing foreign is executed: weights, images, names, parameters and records are data."""
+
+import ast
+import builtins
+import io
+import json
+import os
+import pickle
+import re
+import tarfile
+import tempfile
+import zipfile
+from datetime import UTC, datetime
+from html.parser import HTMLParser
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import papermill.translators
+import pytest
+import safetensors.torch
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_lecture import Page
+from toys import write
+
+from stylelab import (
+    cli,
+    diagrams,
+    distill,
+    execute,
+    figures,
+    gallery,
+    lecture,
+    live_view,
+    networks,
+    runner,
+)
+from stylelab.animation import save_animation
+from stylelab.errors import NetworkError, SettingError, StylelabError
+from stylelab.exits import complain, printable
+from stylelab.images import save_image
+from stylelab.playground import Playground
+from stylelab.scrubber import Scrubber
+from stylelab.settings import Settings, metadata
+from stylelab.verify import verify
+
+ROOT = Path(__file__).resolve().parents[1]
+CODE = "__import__('pathlib').Path({!r}).touch()"
+
+# Texts that mean something to one of those they pass through.
+EVIL = [
+    "$\\frac{$",
+    "$x^2$ and \\alpha",
+    "under_score _ ^ %",
+    "_hidden",
+    "</script><script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "'\"`\\",
+    "```\n\n<script>alert(1)</script>\n```",
+    "{{ 7 * 7 }} {size} {0.__class__} ${HOME} $(id) `id` %(size)s",
+    '"""\nimport os\n"""',
+    "'; raise SystemExit #",
+    "\\",
+    '\\"',
+    "\\N{BULLET} \\x41 \\u0041",
+    "line\u2028separator\u2029paragraph\x85next\x0bvertical\x0cform",
+    "\x1b]0;title\x07\x1b[2J\x9b31m",
+    "\u202egnp.exe",
+    "nul\0byte",
+    "\r\n\r\ncarriage",
+    "漢字 🎨 é",
+    "../../../etc/passwd",
+    "C:\\Users\\..\\x",
+    "-rf",
+    "--output=x",
+    "a" * 3000,
+    "",
+    " ",
+]
+
+
+# Weights
+
+
+class Payload:
+    """Executes code when it is unpickled."""
+
+    def __init__(self, canary: Path) -> None:
+        self.canary = canary
+
+    def __reduce__(self):
+        return eval, (CODE.format(str(self.canary)),)
+
+
+class Stateful(dict):
+    """A dict that does so while its state is set."""
+
+    def __init__(self, canary: Path) -> None:
+        super().__init__(model=1)
+        self.canary = canary
+
+    def __reduce__(self):
+        return builtins.exec, (CODE.format(str(self.canary)),), None, None, iter([("a", 1)])
+
+
+class Module(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        print("executed")
+        return x
+
+
+def weights(kind: str, path: Path, canary: Path) -> None:
+    """Write a file of weights of some kind, with code in it."""
+    evil, nested = Payload(canary), {"features.0.weight": torch.zeros(1), "more": Payload(canary)}
+    if kind.startswith("pickle"):
+        path.write_bytes(pickle.dumps(evil, protocol=int(kind[-1])))
+    elif kind == "zip":
+        torch.save(evil, path)
+    elif kind == "zip, nested":
+        torch.save({"state_dict": nested}, path)
+    elif kind == "dict":
+        torch.save(Stateful(canary), path)
+    elif kind == "legacy":
+        torch.save(nested, path, _use_new_zipfile_serialization=False)
+    elif kind == "legacy, by its magic number":
+        magic, version = pickle.dumps(0x1950A86A20F9469CFC6C), pickle.dumps(1001)
+        path.write_bytes(magic + version + pickle.dumps(evil) + pickle.dumps(evil))
+    elif kind == "tar":
+        with tarfile.open(path, "w") as file:
+            for name in ("storages", "tensors", "pickle"):
+                data = pickle.dumps(evil)
+                entry = tarfile.TarInfo(name)
+                entry.size = len(data)
+                file.addfile(entry, io.BytesIO(data))
+    elif kind == "zip in a zip":
+        inner = io.BytesIO()
+        torch.save(evil, inner)
+        with zipfile.ZipFile(path, "w") as file:
+            file.writestr("archive/data.pkl", pickle.dumps(evil))
+            file.writestr("archive/version", "3")
+            file.writestr("archive/inner.pth", inner.getvalue())
+    elif kind == "whole module":
+        torch.save(Module(), path)
+    elif kind == "torchscript":
+        torch.jit.script(Module()).save(path)
+    elif kind == "torchscript with a pickle":
+        torch.jit.script(Module()).save(path)
+        with zipfile.ZipFile(path, "a") as file:
+            file.writestr(f"{path.stem}/attributes.pkl", pickle.dumps(evil))
+            file.writestr("constants.pkl", pickle.dumps(evil))
+    elif kind == "object array":
+        with path.open("wb") as file:
+            np.save(file, np.array([evil], dtype=object), allow_pickle=True)
+    elif kind == "object arrays":
+        with path.open("wb") as file:
+            np.savez(file, weight=np.array([evil], dtype=object))
+    elif kind == "object array in a state dict":
+        torch.save({"features.0.weight": np.array([evil], dtype=object)}, path)
+    elif kind == "behind a header":
+        header = json.dumps({"__metadata__": {"stylelab": "__import__('os')"}}).encode()
+        path.write_bytes(len(header).to_bytes(8, "little") + header + pickle.dumps(evil))
+
+
+KINDS = [
+    *(f"pickle {protocol}" for protocol in range(6)),
+    *("zip", "zip, nested", "dict", "legacy", "legacy, by its magic number", "tar"),
+    *("zip in a zip", "whole module", "torchscript", "torchscript with a pickle"),
+    *("object array", "object arrays", "object array in a state dict", "behind a header"),
+]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """An empty working directory, whose environment asks PyTorch to be less careful."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
+    return tmp_path
+
+
+def test_the_payload_would_work(folder):
+    weights("pickle 2", folder / "a.pth", folder / "canary")
+    pickle.loads((folder / "a.pth").read_bytes())
+    (folder / "canary").unlink()
+    weights("legacy", folder / "a.pth", folder / "canary")
+    torch.load(folder / "a.pth", weights_only=False)
+    assert (folder / "canary").exists()
+
+
+@pytest.mark.filterwarnings("ignore")  # of PyTorch: TorchScript is old, a protocol unusual
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_weights_with_code_are_refused_and_not_executed(folder, capfd, kind, suffix):
+    path, canary = folder / f"a{suffix}", folder / "canary"
+    weights(kind, path, canary)
+    with pytest.raises(NetworkError, match=r"cannot be read as weights|is not a VGG-19") as caught:
+        networks.load(str(path))
+    assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+    assert not canary.exists() and "executed" not in capfd.readouterr().out
+
+
+@pytest.mark.parametrize("kind", ["pickle 2", "zip, nested", "legacy", "object array"])
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_neither_are_they_by_the_command_line(folder, capsys, kind, suffix):
+    path, canary = folder / f"a{suffix}", folder / "canary"
+    weights(kind, path, canary)
+    arguments = ["transfer", "pagoda", "storm", "-o", "out.png", "--network", str(path)]
+    assert cli.main(arguments) == 1
+    assert capsys.readouterr().err.startswith(f"stylelab: {path} cannot be read as weights")
+    (folder / "images").mkdir()
+    assert distill.main(["--teacher", str(path), "--images", "images", "--output", "new"]) == 1
+    assert capsys.readouterr().err.startswith(f"stylelab: {path} cannot be read as weights")
+    assert not canary.exists() and not (folder / "out.png").exists()
+
+
+def test_a_picture_cannot_name_a_file_of_weights(folder, tiny_network):
+    path, canary = folder / "a.pth", folder / "canary"
+    weights("legacy", path, canary)
+    files = {role: {"file": "a.png", "sha256": "0" * 64} for role in ("content", "style")}
+    texts = metadata(Settings(network=str(path)), files, tiny_network())
+    texts["Comment"] = json.dumps(json.loads(texts["Comment"]) | {"network": str(path)})
+    save_image(torch.zeros(1, 3, 8, 8), folder / "saved.png", metadata=texts)
+    app = Playground(Settings(size=64, steps=1), device="cpu")
+    send(app.load_button, "saved.png", (folder / "saved.png").read_bytes())
+    assert "is not here" in app._message.value
+    assert app.controls.settings.network == "vgg19-mini" and not canary.exists()
+
+
+ALLOWED = {"jobs.py": {"pickle.loads"}}  # of files that it wrote itself, in a folder of its own
+DANGEROUS = {
+    *("eval", "exec", "compile", "__import__", "os.system", "os.popen", "numpy.load", "np.load"),
+    *("pickle.load", "pickle.loads", "marshal.loads", "yaml.load", "yaml.unsafe_load"),
+    *("torch.jit.load", "torch.hub.load", "shelve.open", "joblib.load", "tarfile.open"),
+    *("pickle.Unpickler", "urllib.request.urlopen", "urlopen", "jsonpickle.decode"),
+}
+
+
+PROGRAMS = sorted([*(ROOT / "stylelab").glob("*.py"), *(ROOT / "tools").glob("*.py")])
+
+
+@pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: path.name)
+def test_the_package_calls_nothing_that_executes_data(path):
+    calls = [n for n in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(n, ast.Call)]
+    for call in calls:
+        name, options = ast.unparse(call.func), {k.arg: ast.unparse(k.value) for k in call.keywords}
+        assert name not in DANGEROUS - ALLOWED.get(path.name, set()), f"line {call.lineno}"
+        assert options.get("shell", "False") == "False", f"line {call.lineno}"
+        assert options.get("allow_pickle", "False") == "False", f"line {call.lineno}"
+        if name == "torch.load":
+            assert options.get("weights_only") == "True", f"line {call.lineno}"
+
+
+# Parameters of notebooks
+
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(codec="utf-8"))
+    | st.sampled_from(EVIL),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(st.characters(codec="utf-8")), inner),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(value=VALUES)
+def test_a_parameter_becomes_a_literal_and_nothing_else(value):
+    execute.check_value("a", value)
+    source = papermill.translators.PythonTranslator.codify({"a": value})
+    (statement,) = ast.parse(source).body
+    assert ast.literal_eval(statement.value) == value
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        Path('"; raise SystemExit #'),
+        ('"; raise SystemExit #',),
+        {1: "a"},
+        {Path('"; raise SystemExit #'): "a"},
+        [{"a": [object()]}],
+        b"bytes",
+        {"a", "b"},
+        np.int64(3),
+        torch.tensor(1),
+        "no UTF-8: \udcff",
+        ["\ud800"],
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_other_parameters_are_refused_before_the_work(folder, value):
+    path = write(folder / "notebooks" / "01_one.ipynb", declares="text = ''")
+    with pytest.raises(SettingError, match="the parameter text must be text, a number"):
+        runner.run_notebooks(overrides={"text": value}, notebooks=path.parent, output="out")
+    assert not (folder / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["a = 1; b", "text\nimport os", "__import__", "", "text "])
+def test_only_names_that_a_notebook_declares_are_injected(folder, name):
+    path = write(folder / "notebooks" / "01_one.ipynb", declares="text = ''")
+    with pytest.raises(SettingError, match="no notebook chosen has a parameter"):
+        runner.run_notebooks(overrides={name: 1}, notebooks=path.parent, output="out")
+
+
+def test_parameters_arrive_in_the_notebook_as_they_were(folder):
+    values = {f"p{i}": text for i, text in enumerate(EVIL)} | {"all": EVIL, "by": {"{size}": EVIL}}
+    declares = "\n".join(f"{name} = None" for name in values)
+    names = ", ".join(f"{name}={name}" for name in values)
+    write(folder / "notebooks" / "01_one.ipynb", HAND_OVER.format(names), declares=declares)
+    (outcome,) = runner.run_notebooks(overrides=values, notebooks="notebooks", output="out")
+    assert outcome.ok, outcome.error
+    assert json.loads((folder / "out" / "found.json").read_text("ascii")) == values
+    executed = nbformat.read(outcome.path, as_version=4)
+    assert executed.metadata.papermill.parameters.p3 == EVIL[3]
+
+
+HAND_OVER = "import json\nwith open('found.json', 'w') as file:\n    json.dump(dict({}), file)"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="such names there are not")
+def test_so_does_the_name_of_a_file_and_braces_in_a_folders_name_are_braces(folder, capsys):
+    name = "a'\"\\ {network} {0} $HOME\u2028#\x1b[31m.pth"
+    (folder / name).write_bytes(b"weights")
+    notebooks = write(
+        folder / "of {network.__class__}" / "01_one.ipynb",
+        HAND_OVER.format("network=network"),
+        declares="network = ''",
+    ).parent
+    arguments = ["figures", "--network", name, "--notebooks", notebooks.name, "--output", "out {x}"]
+    assert cli.main(arguments) == 0
+    assert json.loads((folder / "out {x}" / "found.json").read_text()) == {
+        "network": str(folder / name)
+    }
+    assert "\x1b[31m" not in capsys.readouterr().err
+
+
+# What a terminal shows
+
+
+@settings(max_examples=200, deadline=None)
+@given(text=st.text() | st.sampled_from(EVIL))
+def test_a_message_is_one_line_that_a_terminal_does_not_obey(text):
+    stream = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.stderr", stream)
+        complain(text)
+    line = stream.getvalue()
+    assert line.startswith("stylelab: ") and line.endswith("\n")
+    assert line[:-1].isprintable() and printable(line) == line
+    line.encode()  # also names of files that are no UTF-8
+
+
+def test_what_can_be_read_is_left_as_it_is():
+    text = "C:\\Users\\é\\漢字 🎨 'a' \"b\" α/β → 1e-3\nsecond line"
+    assert printable(text) == text
+    assert printable("\x1b[31m\u202e\x9b\udcff\0\t") == r"\x1b[31m\u202e\x9b\udcff\x00\t"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="such names there are not")
+def test_names_of_files_reach_the_terminal_escaped(folder, capsys):
+    name = "\x1b]0;title\x07\x1b[2J.png"
+    (folder / name).write_text("no image")
+    assert cli.main(["transfer", name, "storm", "-o", "out.png"]) == 1
+    assert cli.main(["verify", name]) == 1
+    notebooks = write(folder / "notebooks" / "01_\x1b[2J.ipynb", "1 / 0 # \x1b[2J").parent
+    assert cli.main(["figures", "--notebooks", str(notebooks), "--output", "out"]) == 1
+    said = capsys.readouterr().err
+    assert "\\x1b]0;title\\x07\\x1b[2J.png is not a" in said and "ZeroDivisionError" in said
+    assert "\x1b]" not in said and "\x1b[2J" not in said
+
+
+# Figures
+
+
+def shown(figure) -> list[str]:
+    figure.draw_without_rendering()
+    return [text.get_text() for text in figure.findobj(figures.matplotlib.text.Text)]
+
+
+@pytest.mark.filterwarnings("ignore:Glyph")
+def test_labels_are_shown_as_they_are():
+    panels = [figures.Panel(torch.zeros(1, 3, 8, 8), text) for text in EVIL if len(text) < 100]
+    found = shown(figures.panel_grid(panels, columns=9, width=9))
+    assert [panel.label for panel in panels if panel.label not in found] == []
+
+
+@pytest.mark.filterwarnings("ignore:Glyph")
+@pytest.mark.parametrize("text", EVIL[:4])
+def test_so_are_footers_with_the_names_of_networks(tiny_network, text):
+    network = tiny_network()
+    network.name = text
+    footer = figures.footer(network, ["pagoda"], text)
+    panels = [figures.Panel(torch.zeros(1, 3, 8, 8), "a")]
+    figure = figures.panel_grid(panels, columns=1, footer=footer, width=4)
+    assert footer in [" ".join(each.split()) for each in shown(figure)]
+    assert not any(each.get_parse_math() for each in figure.texts)
+
+
+@pytest.mark.filterwarnings("ignore:Glyph")
+def test_so_are_footers_of_diagrams():
+    canvas = diagrams.Canvas(4, 2, "weights $x of \\foo{ and $^")
+    assert shown(canvas.figure)
+    canvas.figure.savefig(io.BytesIO())
+
+
+def test_a_film_stays_in_its_folder(folder):
+    with pytest.raises(SettingError, match="a film's name may have letters"):
+        save_animation({0: torch.zeros(1, 3, 8, 8)}, "../x")
+    assert not (folder.parent / "x.gif").exists()
+
+
+HEADERS = ["[]", "3", "null", "1e999", '{"units": 3}', '{"units": {"conv1_1": "a"}}', "{", '"a"']
+HEADERS += ['{"units": {"conv1_1": 0}}', '{"padding": "evil"}', '{"pooling": []}', '{"units": [1]}']
+
+
+@pytest.mark.parametrize("header", HEADERS)
+def test_damaged_headers_of_weights_are_refused(folder, tiny_network, header):
+    state = {key: value.float() for key, value in tiny_network().state_dict().items()}
+    safetensors.torch.save_file(state, "a.safetensors", {"stylelab": header})
+    with pytest.raises(NetworkError, match=r"a\.safetensors (cannot be read as|is not a VGG)"):
+        networks.load("a.safetensors")
+
+
+@pytest.mark.filterwarnings("ignore:Glyph")
+def test_so_are_the_names_of_curves():
+    texts = [text for text in EVIL if len(text) < 100]
+    losses = torch.rand(3, len(texts)) + 1
+    result = type("Result", (), {"losses": losses})()
+    figure = figures.loss_curves(result, texts)
+    found = shown(figure)
+    assert [text for text in texts if text not in found] == []
+
+
+NAMES = ["../x", "a/b", "/x", "..", ".", ".hidden", "", "a\\b", "a\nb", "a\0b", "C:x", "x/../../y"]
+
+
+@pytest.mark.parametrize("name", NAMES, ids=ascii)
+def test_figures_and_panels_stay_in_their_folder(folder, name):
+    drawn = figures.panel_grid([figures.Panel(torch.zeros(1, 3, 8, 8), "a")], columns=1, width=2)
+    essentials = {"parameters": {}, "settings": {}, "network": {}, "claims": []}
+    output, panel = folder / "in" / "out", {"a": torch.zeros(1, 3, 8, 8)}
+    with pytest.raises(SettingError, match="name may have letters"):
+        figures.save_picture(drawn, name, output)
+    with pytest.raises(SettingError, match="name may have letters"):
+        figures.save_figure(drawn, {"figure": name, **essentials}, output, panel)
+    with pytest.raises(SettingError, match="name may have letters"):
+        figures.panel_path(output, name, "a")
+    with pytest.raises(SettingError, match="name may have letters"):
+        figures.panel_path(output, "a", name)
+    assert list(folder.iterdir()) == []
+
+
+def test_a_record_cannot_lead_out_of_its_folder(folder):
+    (folder / "a.png").write_bytes(b"")
+    record = {"figure": "../..", "panels": ["a"], "claims": [], "network": {}, "images": {}}
+    (folder / "a.json").write_text(json.dumps(record | {"sha256": ""}))
+    with pytest.raises(StylelabError, match="name may have letters"):
+        verify(folder)
+
+
+@pytest.mark.parametrize("name", [*NAMES, "*", "~", "$HOME", "passwd"], ids=ascii)
+def test_names_of_notebooks_and_of_the_gallery_lead_nowhere_else(folder, name):
+    notebooks = write(folder / "notebooks" / "01_one.ipynb").parent
+    (folder / "x.ipynb").write_text("{}")
+    if name not in ("", "."):  # parts of the name of each
+        with pytest.raises(SettingError, match="there is no notebook"):
+            runner.run_notebooks([name], notebooks=notebooks)
+    with pytest.raises(SettingError, match="there is no image named"):
+        gallery.path(name)
+    with pytest.raises(NetworkError, match="there is no network"):
+        networks.path(name)
+    assert not (folder / "build").exists()
+
+
+@pytest.mark.parametrize("name", [*NAMES, *EVIL], ids=ascii)
+def test_the_default_folder_is_inside_build(name):
+    folder = runner.default_output({"profile": "quick", "network": name + ".pth"})
+    assert folder.parent == Path("build") and folder.name.startswith("quick-")
+    assert re.fullmatch(r"[\w.-]+", folder.name)
+
+
+# Pages
+
+
+class Tags(HTMLParser):
+    """The tags and attributes' names of a page: what is in it but texts."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.found: list = []
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag, attributes):
+        self.found.append((tag, [name for name, _ in attributes]))
+
+    def handle_comment(self, data):
+        self.found.append("comment")
+
+    handle_decl = handle_pi = unknown_decl = handle_comment
+
+
+TEXT = st.text() | st.sampled_from(EVIL)
+GREY = torch.full((1, 3, 8, 8), 0.5)
+
+
+@settings(max_examples=100, deadline=None)
+@given(texts=st.lists(TEXT, min_size=9, max_size=9))
+def test_texts_change_nothing_of_a_lectures_page(texts):
+    def page(layer, original, rows, columns, left, right, network, note, credit) -> str:
+        return Scrubber(
+            {(layer, 1e-3): GREY},
+            originals={original: GREY},
+            **{"rows": rows, "columns": columns, "ends": (left, right)},
+            **{"network": network, "note": note, "credits": [credit]},
+        )._repr_html_()
+
+    html, plain = page(*texts), page(*"abcdefghi")
+    assert Tags(html).found == Tags(plain).found
+    assert html.count("\n") == plain.count("\n") and "\r" not in html  # for Markdown
+    assert Page(html).all("img")[-1]["alt"] == texts[1]
+
+
+@settings(max_examples=100, deadline=None)
+@given(name=TEXT, alt=TEXT)
+def test_texts_change_nothing_of_the_live_view(name, alt):
+    assert Tags(live_view.picture(GREY, alt)).found == Tags(live_view.picture(GREY, "a")).found
+    losses = [(0, {name: 2.0}), (1, {name: 1.0})]
+    plain = [(0, {"a": 2.0}), (1, {"a": 1.0})]
+    assert Tags(live_view.curves(losses, 1)).found == Tags(live_view.curves(plain, 1)).found
+
+
+def test_a_lectures_index_stays_in_its_folder_and_removes_pictures_alone(folder):
+    index = lecture.save(Scrubber({("a", 1e-3): GREY}), folder / "in" / "lecture")
+    good = json.loads(index.read_text())
+    (index.parent / "thesis.docx").touch()
+    for file in (*NAMES, "thesis.docx", "index.json", "a.jpg/../../x.jpg", "/x.jpg", 3, None):
+        index.write_text(json.dumps(good | {"originals": {"a": file}}))
+        with pytest.raises(StylelabError, match="is damaged"):
+            lecture.from_folder(index.parent)
+        with pytest.raises(StylelabError, match="is damaged"):
+            lecture.save(Scrubber({("a", 1e-3): GREY}), index.parent)
+    for damage in ({"rows": 3}, {"note": ["a"]}, {"credits": [1]}, {"ends": "ab"}):
+        index.write_text(json.dumps(good | damage))
+        with pytest.raises(StylelabError, match="is damaged"):
+            lecture.from_folder(index.parent)
+    for name in NAMES:
+        if name not in ("..", ".", "", "C:x"):
+            with pytest.raises(SettingError, match="a file's name"):
+                lecture.save(Scrubber({(name, 1): GREY}), folder / "other")
+        if name != "":
+            with pytest.raises(SettingError, match="a file's name"):
+                lecture.save(Scrubber({("a", 1): GREY}, originals={name: GREY}), folder / "other")
+    assert sorted(path.name for path in folder.rglob("*") if path.is_file()) == [
+        *("a_1e-3.jpg", "index.json", "thesis.docx")
+    ]
+
+
+# The playground
+
+
+def send(button, name: str, content: bytes) -> None:
+    """What the page sends when a file is chosen."""
+    item = {"name": name, "type": "", "size": len(content), "content": memoryview(content)}
+    button.set_trait("value", ({**item, "last_modified": datetime.now(UTC)},))
+
+
+@pytest.fixture(scope="module")
+def app():
+    made = Playground(Settings(size=64, steps=1), device="cpu")
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("name", [*NAMES, *EVIL], ids=ascii)
+def test_an_upload_is_written_to_a_folder_of_its_own_alone(folder, app, monkeypatch, name):
+    written, own = [], folder / "temporary"
+    own.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(own))
+    original = Path.write_bytes
+
+    def noted(path: Path, data: bytes) -> int:
+        written.append(path)
+        return original(path, data)
+
+    save_image(GREY, folder / "grey.png")
+    image = (folder / "grey.png").read_bytes()
+    (folder / "grey.png").unlink()
+    app._say("")
+    monkeypatch.setattr(Path, "write_bytes", noted)
+    send(app.controls.content._upload, name, image)
+    assert not app._message.value.count("alert")
+    assert len(written) == 1 and written[0].resolve().parent.parent == own
+    assert list(folder.iterdir()) == [own] and list(own.iterdir()) == []
+    send(app.controls.content._upload, name + ".png", b"no image")
+    assert list(folder.iterdir()) == [own] and list(own.iterdir()) == []
+    found = Tags(app._message.value + app.controls.content._thumbnail.value).found
+    assert [tag for tag, _ in found] == ["div", "img"]
+
+
+def test_titles_and_messages_of_the_playground_are_texts(app, monkeypatch):
+    for text in EVIL:
+        app._say(text)
+        assert [tag for tag, _ in Tags(app._message.value).found] == ["div"]
+        app.controls.content.title = text
+        app._draw()
+        assert [tag for tag, _ in Tags(app.preview.value).found] == ["img"]
+
+
+# JupyterLab
+
+OPENING = re.compile(
+    r"""token\s*[=:]\s*(''|""|\s|$)|password\s*=\s*(''|""|\s|$)|(--ip\b|\.ip\s*=)(?!\s*(127\.0|localhost))|0\.0\.0\.0"""
+    r"""|allow_origin|allow_remote_access|disable_check_xsrf|allow_unauthenticated|--no-auth""",
+    re.MULTILINE | re.IGNORECASE,
+)
+
+
+def instructions():
+    """What starts JupyterLab, or tells how to."""
+    for pattern in ("*", "*.md", "*.yml", "docs/*.md", "book/**/*", ".github/**/*", "tools/*"):
+        yield from (path for path in ROOT.glob(pattern) if path.is_file())
+    yield from (ROOT / "notebooks").rglob("*.ipynb")
+    yield from (ROOT / "notebooks").rglob("*.md")
+    yield from (path for path in (ROOT / "tests").glob("*.py") if path != Path(__file__))
+
+
+@pytest.mark.parametrize("path", sorted(set(instructions())), ids=lambda path: path.name)
+def test_jupyterlab_is_started_with_its_token_and_for_this_computer_alone(path):
+    if path.suffix == ".ipynb":
+        cells = nbformat.read(path, as_version=4).cells
+        text = "\n".join(cell.source for cell in cells)
+    else:
+        text = path.read_text("utf-8", errors="replace")
+    assert not OPENING.search(text)
+
+
+def test_what_would_open_it_is_recognised():
+    for flag in (
+        *("--NotebookApp.token=''", '--IdentityProvider.token=""', "--ServerApp.token= x"),
+        *("--ip 0.0.0.0", "--ip=*", "c.ServerApp.ip = '*'", "--ServerApp.password=''"),
+        *("--ServerApp.allow_origin='*'", "--ServerApp.disable_check_xsrf=True"),
+    ):
+        assert OPENING.search(f"jupyter lab {flag}\n"), flag
+    for flag in ("--IdentityProvider.token={token}", "--ServerApp.ip=127.0.0.1", "notebooks"):
+        assert not OPENING.search(f"jupyter lab {flag}\n"), flag
