@@ -30,7 +30,7 @@ examples:
 exit codes:
   0 done; 1 the work failed, such as a file that cannot be read, downloaded or written, or a
   figure that does not hold; 2 wrong use, such as an unknown name or a number out of its range;
-  130 interrupted (Ctrl-C)
+  130 interrupted (Ctrl-C, or SIGTERM)
 """
 
 

@@ -78,7 +78,9 @@ def transfer(arguments: Namespace) -> int:
         + (f" on each of {arguments.levels} levels" if arguments.levels > 1 else ""),
     )
     asked = {name: getattr(settings, name) for name in ("alpha_beta", "init", "steps", "seed")}
-    result = synthesis.transfer(network, content, style, levels=arguments.levels, **asked)
+    result = synthesis.transfer(
+        network, content, style, levels=arguments.levels, checkpoint=kept, **asked
+    )
     texts = metadata(
         settings,
         {role: {"file": path.name, "sha256": sha256_of(path)} for role, path in paths.items()},
@@ -90,7 +92,12 @@ def transfer(arguments: Namespace) -> int:
     images.save_image(result.images, output, bits=arguments.bits, metadata=texts)
     if result.interrupted:
         done = f"after {result.steps} of {arguments.steps} steps"
-        return complain(f"interrupted {done}; the best image so far is {output}", INTERRUPTED)
+        later = f"; the same command goes on from {kept.path}" if kept else ""
+        return complain(
+            f"interrupted {done}; the best image so far is {output}{later}", INTERRUPTED
+        )
+    if kept:
+        kept.remove()
     say(f"{output}: {result.steps} steps in {result.seconds:.0f} s")
     return 0
 

@@ -1,7 +1,10 @@
 """How a command ends: its exit code, and one line that says what is wrong."""
 
+import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from stylelab.errors import SettingError, StylelabError
 
@@ -9,9 +12,13 @@ FAILED, MISUSED, INTERRUPTED = 1, 2, 130  # exit codes, besides 0
 
 
 def guarded(work: Callable[[], int]) -> int:
-    """What `work` returns, or the exit code of what went wrong, which is said in one line."""
+    """What `work` returns, or the exit code of what went wrong, which is said in one line.
+
+    SIGTERM, with which systems and schedulers end a process, does meanwhile what Ctrl-C does.
+    """
     try:
-        return work()
+        with _sigterm_as_interrupt():
+            return work()
     except KeyboardInterrupt:
         return complain("interrupted", INTERRUPTED)
     except SettingError as error:
@@ -24,6 +31,19 @@ def guarded(work: Callable[[], int]) -> int:
         if not isinstance(error, MemoryError) and not _is_memory(error):
             raise  # a fault of ours: the traceback is what a report needs
         return complain("there is not enough memory for images of this size; use a smaller --size")
+
+
+@contextmanager
+def _sigterm_as_interrupt() -> Iterator[None]:
+    in_main = threading.current_thread() is threading.main_thread()  # others may not ask for it
+    if not in_main or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def complain(message: object, code: int = FAILED) -> int:

@@ -3,6 +3,7 @@
 import os
 import pickle
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,24 +22,32 @@ from tqdm import tqdm
 from stylelab import manifest, uptodate
 
 PATIENCE = 30.0  # seconds that interrupted workers are given to end their kernels
+CHECKPOINTS = "STYLELAB_CHECKPOINTS"  # `stylelab.checkpoint`, which brings PyTorch, looks there
 
 
 @dataclass(frozen=True)
 class Job:
     """A notebook to run in `folder`, where the executed one is kept, with these parameters.
 
-    `fingerprint` sums up all that goes into it, as `stylelab.uptodate` reckons.
+    `fingerprint` sums up all that goes into it, as `stylelab.uptodate` reckons. With `checkpoint`
+    it goes on from where its optimisations stood when an earlier run of the same was killed.
     """
 
     notebook: Path
     folder: Path
     parameters: Mapping[str, object]
     fingerprint: str = ""
+    checkpoint: bool = False
 
     @property
     def executed(self) -> Path:
         """The executed notebook."""
         return self.folder / self.notebook.name
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of its checkpoints, until it has run to its end."""
+        return self.folder.resolve() / ".stylelab" / "checkpoints" / self.notebook.stem
 
 
 @dataclass(frozen=True)
@@ -76,6 +85,9 @@ def run_one(job: Job, progress: bool = True) -> Outcome:
     error, interrupted, files, began = "", False, (), time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="stylelab-notes-") as scratch:
         notes = Path(scratch, "files")
+        environment = {manifest.VARIABLE: str(notes)}
+        if job.checkpoint:
+            environment[CHECKPOINTS] = str(job.checkpoints / job.fingerprint[:16])
         try:
             uptodate.forget(job.executed)
             execute.execute(
@@ -84,9 +96,10 @@ def run_one(job: Job, progress: bool = True) -> Outcome:
                 job.parameters,
                 cwd=job.folder,
                 progress=progress,
-                environment={manifest.VARIABLE: str(notes)},
+                environment=environment,
             )
             files = manifest.noted(notes)
+            shutil.rmtree(job.checkpoints, ignore_errors=True)
         except KeyboardInterrupt:
             interrupted = True
         except Exception as problem:  # the other notebooks still run

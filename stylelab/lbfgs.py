@@ -7,10 +7,13 @@ radius, which grows to twice any step kept; a step to a loss that is not finite,
 last few, is taken back and the radius shrinks; a second one in a row also empties that image's
 history. All decisions are made by masks on the device, image by image: an image in a batch follows
 the path it follows alone, and nothing waits for the host.
+
+A state's snapshot is all that the method knows: it goes on from there, bit for bit, another day.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -41,6 +44,34 @@ class State:
     accepted: Tensor
     best: Tensor
     best_loss: Tensor
+    _rest: Mapping[str, Tensor] = field(repr=False)  # what else the next step depends on
+    _history: Callable[[], "_History | None"] = field(repr=False)  # weak: it is large
+
+    def snapshot(self) -> dict[str, Tensor]:
+        """What `lbfgs` goes on from when given as `resume`. Nothing is copied.
+
+        The history in it changes with the next step: use or copy a snapshot before that.
+
+        Raises:
+            SettingError: if the next state has been asked for already, or the generator closed.
+        """
+        history = self._history()
+        if history is None or not history.at_rest or history.count != self.step:
+            raise SettingError(
+                f"the snapshot of step {self.step} must be taken before the next step begins"
+            )
+        return {
+            "step": torch.tensor(self.step),
+            **{name: getattr(self, name) for name in _OF_STATE},
+            **self._rest,
+            **{name: getattr(history, name) for name in _OF_HISTORY},
+            **{f"{_TERM}{name}": value for name, value in self.terms.items()},
+        }
+
+
+_OF_STATE = ("image", "loss", "accepted", "best", "best_loss")
+_OF_HISTORY = ("pairs", "products", "scale")
+_TERM = "term "  # before the names of terms in a snapshot
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:
@@ -60,6 +91,7 @@ class _History:
         self.products = like.new_zeros(len(like), 2 * length, length)  # of s and y with the y
         self.scale = like.new_zeros(len(like), 1)  # initial inverse Hessian; 0: no pair yet
         self.length, self.count = length, 0
+        self.at_rest = True  # no step is under way
 
     def push(self, s: Tensor, y: Tensor, keep: Tensor) -> None:
         """Store a pair for the images `keep` `(N, 1)` whose curvature is positive."""
@@ -118,6 +150,7 @@ def lbfgs(
     history: int = 20,
     first_step: float = 0.02,
     patience: int = 5,
+    resume: Mapping[str, Tensor] | None = None,
 ) -> Iterator[State]:
     """Minimise N independent problems; yields the start's State, then one for each step, for ever.
 
@@ -127,9 +160,12 @@ def lbfgs(
         history: pairs (s, y) kept per image.
         first_step: the first trust radius, as the root mean square change of a pixel.
         patience: a loss above the largest of this many last ones takes the step back.
+        resume: a state's snapshot, with which to go on; that state comes first then. `start` is
+            only looked at for its shape.
 
     Raises:
-        SettingError: if an argument is out of range, or loss or gradient at the start not finite.
+        SettingError: if an argument is out of range, loss or gradient at the start not finite, or
+            `resume` no snapshot of such a problem.
     """
     if history < 1 or patience < 1 or not first_step > 0:
         raise SettingError(
@@ -142,31 +178,41 @@ def lbfgs(
         return terms, sum(terms.values())[:, None], gradient.reshape(len(flat), -1)
 
     x = start.detach().reshape(len(start), -1).clone()
-    terms, loss, gradient = evaluate(x)
-    fine = loss.isfinite()[:, 0] & gradient.isfinite().all(1)
-    if not fine.all():
-        bad = int((~fine).nonzero()[0])
-        raise SettingError(
-            f"the loss of image {bad} is {float(loss[bad, 0])} at the start; it and its gradient "
-            "must be finite: check the images and the weights of the terms"
-        )
     pairs = _History(history, x)
-    radius = torch.full_like(loss, first_step * x.shape[1] ** 0.5)
-    recent = loss.repeat(1, patience)
-    best, best_loss = x, loss
-    accepted = torch.ones_like(loss, dtype=torch.bool)
-    step = 0
+    if resume is None:
+        terms, loss, gradient = evaluate(x)
+        _check_start(loss, gradient)
+        radius = torch.full_like(loss, first_step * x.shape[1] ** 0.5)
+        recent = loss.repeat(1, patience)
+        best, best_loss = x, loss
+        accepted = torch.ones_like(loss, dtype=torch.bool)
+    else:
+        _check_snapshot(resume, start, history, patience)
+        terms = {k.removeprefix(_TERM): v for k, v in resume.items() if k.startswith(_TERM)}
+        x, best = resume["image"].reshape(x.shape), resume["best"].reshape(x.shape)
+        gradient, radius, recent = (resume[name] for name in ("gradient", "radius", "recent"))
+        loss, best_loss, accepted = (
+            resume[name][:, None] for name in ("loss", "best_loss", "accepted")
+        )
+        for name in _OF_HISTORY:
+            getattr(pairs, name).copy_(resume[name])
+        pairs.count = int(resume["step"])
+        resume = None  # large
     while True:
+        rest = {"gradient": gradient, "radius": radius, "recent": recent}
+        pairs.at_rest = True
         yield State(
-            step,
+            pairs.count,
             x.view_as(start),
             terms,
             loss[:, 0],
             accepted[:, 0],
             best.view_as(start),
             best_loss[:, 0],
+            rest,
+            weakref.ref(pairs),
         )
-        step += 1
+        pairs.at_rest = False
         direction = -pairs.times(gradient)
         slope = _dot(direction, gradient)
         uphill = ~((slope < 0) & slope.isfinite())  # also where there is no history: slope is 0
@@ -192,3 +238,37 @@ def lbfgs(
         recent = torch.cat([recent[:, 1:], loss], 1)
         better = loss < best_loss
         best, best_loss = torch.where(better, x, best), torch.where(better, loss, best_loss)
+
+
+def _check_start(loss: Tensor, gradient: Tensor) -> None:
+    fine = loss.isfinite()[:, 0] & gradient.isfinite().all(1)
+    if not fine.all():
+        bad = int((~fine).nonzero()[0])
+        raise SettingError(
+            f"the loss of image {bad} is {float(loss[bad, 0])} at the start; it and its gradient "
+            "must be finite: check the images and the weights of the terms"
+        )
+
+
+def _check_snapshot(
+    resume: Mapping[str, Tensor], start: Tensor, history: int, patience: int
+) -> None:
+    count, size = len(start), start[0].numel()
+    shapes = {
+        "step": (),
+        **dict.fromkeys(("image", "best"), tuple(start.shape)),
+        **dict.fromkeys(("loss", "best_loss", "accepted"), (count,)),
+        "gradient": (count, size),
+        **dict.fromkeys(("radius", "scale"), (count, 1)),
+        "recent": (count, patience),
+        "pairs": (count, 2, history, size),
+        "products": (count, 2 * history, history),
+    }
+    for name, shape in shapes.items():
+        found = tuple(resume[name].shape) if name in resume else "nothing"
+        if found != shape:
+            raise SettingError(
+                f"resume is no snapshot of such a problem: {name} must be {shape}, got {found}"
+            )
+    if not any(name.startswith(_TERM) for name in resume):
+        raise SettingError("resume is no snapshot of such a problem: it has no terms")

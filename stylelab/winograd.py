@@ -91,16 +91,20 @@ def _convolve(x: Tensor, filters: Tensor, padding: int) -> Tensor:
     from_tiles = torch.kron(x.new_tensor(_BACK), x.new_tensor(_BACK))
     more = (padding, 4 * columns - width + padding, padding, 4 * rows - height + padding)
     x = F.pad(x.permute(0, 2, 3, 1), (0, 0, *more)).contiguous()  # (N, H, W, C)
-    out = x.new_empty(count, rows, 4, columns, 4, maps_out)
+    # It and not a view of it is returned, for autograd to let the ReLU work in place.
+    shape = count, maps_out, 4 * rows, 4 * columns
+    whole = torch.empty(shape, dtype=x.dtype, memory_format=torch.channels_last)
+    out = whole.permute(0, 2, 3, 1).view(count, rows, 4, columns, 4, maps_out)
     at_once = max(1, STRIP // (36 * columns * max(maps_in, maps_out)))
     for image, result in zip(x, out, strict=True):
         for first in range(0, rows, at_once):
             strip = image[4 * first : 4 * (first + at_once) + 2]
             tiles = strip.unfold(0, 6, 4).unfold(1, 6, 4).permute(3, 4, 0, 1, 2)  # (6, 6, r, c, C)
-            shape = tiles.shape[2:4]
+            there = tiles.shape[2:4]
             pixels = (to_tiles @ tiles.reshape(36, -1)).view(36, -1, maps_in)
             products = torch.bmm(pixels, filters).view(36, -1)
-            strip = (from_tiles @ products).view(4, 4, *shape, maps_out)
+            strip = (from_tiles @ products).view(4, 4, *there, maps_out)
             result[first : first + at_once] = strip.permute(2, 0, 3, 1, 4)
-    out = out.view(count, 4 * rows, 4 * columns, maps_out)[:, :height, :width]
-    return out.permute(0, 3, 1, 2)
+    if shape[2:] == (height, width):
+        return whole
+    return whole[:, :, :height, :width].clone(memory_format=torch.channels_last)

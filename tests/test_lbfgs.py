@@ -5,6 +5,7 @@ import itertools
 import pytest
 import torch
 
+from stylelab import lbfgs as module
 from stylelab.errors import SettingError
 from stylelab.lbfgs import lbfgs
 
@@ -55,6 +56,106 @@ def test_direction_is_that_of_the_bfgs_formula():
     expected = -inverse @ (matrix @ xs[-2])
     moved = xs[-1] - xs[-2]
     torch.testing.assert_close(moved / moved.norm(), expected / expected.norm())
+
+
+class Recursion(module._History):
+    """The history, and beside it the two-loop recursion (algorithm 7.4), image by image."""
+
+    errors: list[float]  # of the directions, relative to their lengths
+
+    def __init__(self, length, like):
+        super().__init__(length, like)
+        self.slots, self.gamma = [[] for _ in like], [0.0] * len(like)
+
+    def push(self, s, y, keep):
+        super().push(s, y, keep)
+        for i, slots in enumerate(self.slots):
+            a, b = s[i].double(), y[i].double()
+            kept = keep[i] and a @ b > 1e-10 * a.norm() * b.norm()
+            slots.append((a, b) if kept else None)  # a pair that does not count takes a place
+            del slots[: -self.length]
+            self.gamma[i] = (a @ b) / (b @ b) if kept else self.gamma[i]
+
+    def forget(self, which):
+        super().forget(which)
+        for i in which[:, 0].nonzero():
+            self.slots[i], self.gamma[i] = [None] * len(self.slots[i]), 0.0
+
+    def times(self, gradient):
+        found = super().times(gradient)
+        for i, slots in enumerate(self.slots):
+            q, pairs = gradient[i].double(), [pair for pair in slots if pair]
+            alphas = []
+            for s, y in reversed(pairs):
+                alphas.append((s @ q) / (s @ y))
+                q = q - alphas[-1] * y
+            r = self.gamma[i] * q
+            for (s, y), alpha in zip(pairs, reversed(alphas), strict=True):
+                r = r + (alpha - (y @ r) / (s @ y)) * s
+            assert (r.norm() == 0) == (found[i].norm() == 0)
+            if r.norm() > 0:
+                self.errors.append(float((found[i].double() - r).norm() / r.norm()))
+        return found
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-9), (torch.float32, 1e-3)])
+def test_the_compact_form_is_the_two_loop_recursion(monkeypatch, dtype, tolerance):
+    maker, calls = torch.Generator().manual_seed(0), itertools.count()
+    scales = torch.logspace(0, 2, 40, dtype=dtype)
+    mixing = torch.randn(40, 40, generator=maker, dtype=torch.float64).to(dtype)
+
+    def poisoned(x):
+        loss = (scales * x**2 + 0.1 * x**4).sum(1) + (x @ mixing).cos().sum(1)
+        bad = next(calls) in (4, 9, 10, 17)  # in the first image: alone, and two in a row
+        return loss + torch.tensor([torch.nan if bad else 0.0, 0.0, 0.0], dtype=dtype)
+
+    monkeypatch.setattr(Recursion, "errors", [], raising=False)
+    monkeypatch.setattr(module, "_History", Recursion)
+    start = torch.randn(3, 40, generator=maker, dtype=torch.float64).to(dtype)
+    states = run(poisoned, start, 40, history=6)  # the ring wraps six times
+    refused = [state.step for state in states if not state.accepted[0]]
+    assert {4, 9, 10, 17} <= set(refused)
+    assert len(Recursion.errors) > 3 * 30 and max(Recursion.errors) < tolerance
+
+
+def test_a_snapshot_is_gone_on_from_to_the_last_bit():
+    whole = run(rosenbrock, STARTS, 40, history=4)
+    for step in range(40):
+        for state in lbfgs(value_and_grad(rosenbrock), STARTS, history=4):
+            if state.step == step:
+                snapshot = state.snapshot()
+                break
+        again = run(rosenbrock, STARTS, 40 - step, history=4, resume=snapshot)
+        for a, b in zip(whole[step:], again, strict=True):
+            assert a.step == b.step and torch.equal(a.terms["loss"], b.terms["loss"])
+            for name in ("image", "loss", "accepted", "best", "best_loss"):
+                assert torch.equal(getattr(a, name), getattr(b, name)), name
+
+
+def test_a_snapshot_comes_too_late_with_the_next_step():
+    states = lbfgs(value_and_grad(rosenbrock), STARTS)
+    first = next(states)
+    first.snapshot()
+    next(states)
+    with pytest.raises(SettingError, match="step 0 must be taken before the next step begins"):
+        first.snapshot()
+
+
+def test_no_snapshot_of_a_step_that_broke_off():
+    calls = itertools.count()
+
+    def breaking(x):
+        if next(calls) == 3:
+            raise KeyboardInterrupt
+        return rosenbrock(x)
+
+    states = lbfgs(value_and_grad(breaking), STARTS)
+    last = [next(states) for _ in range(3)][-1]
+    try:
+        next(states)
+    except KeyboardInterrupt:  # whose traceback keeps what the generator had
+        with pytest.raises(SettingError, match="step 2 must be taken before"):
+            last.snapshot()
 
 
 def test_an_image_in_a_batch_follows_the_path_it_follows_alone():

@@ -74,6 +74,18 @@ def test_the_network_is_the_same_with_it_and_without(wide, monkeypatch):
         assert relative(fast[layer], exact) < 1e-5, layer
 
 
+@pytest.mark.parametrize("size", [(16, 16), (20, 28), (18, 30)])
+def test_so_is_the_gradient_through_the_network(wide, monkeypatch, size):
+    image = torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(1))
+    gradients = []
+    for least in (winograd.MIN_MAPS, 10**9):
+        monkeypatch.setattr(winograd, "MIN_MAPS", least)
+        x = image.clone().requires_grad_()
+        loss = sum(features.square().mean() for features in wide(x, LAYERS[:4]).values())
+        gradients += torch.autograd.grad(loss, x)
+    assert relative(*gradients) < 1e-4
+
+
 def test_filters_follow_the_weights(wide):
     image = torch.rand(1, 3, 12, 12)
     before = wide(image, ["conv2_1"])["conv2_1"]

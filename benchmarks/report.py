@@ -1,0 +1,186 @@
+"""The table: goals and what was measured, in Markdown, from the files of results alone.
+
+python -m benchmarks.report [FILE ...]
+"""
+
+import sys
+from pathlib import Path
+from statistics import median
+
+from benchmarks.store import RESULTS, read
+
+NETWORKS = {"random": "VGG-19", "vgg19-mini": "vgg19-mini"}
+Row = tuple[str, str, str]  # goal, measured, whether it is met
+NO_GPU = "unconfirmed: no GPU here"
+NOT_YET = "not measured"
+
+
+def met(value: float, goal: float | None) -> str:
+    """What the last column says."""
+    return "–" if goal is None else "yes" if value <= goal else "**no**"
+
+
+def seconds(value: float) -> str:
+    """Seconds with three digits, and no more than two after the point."""
+    return f"{value:.0f} s" if value >= 100 else f"{value:.3g} s"
+
+
+def steps(found: dict, on_cpu: bool) -> list[Row]:
+    """Seconds per step against the textbook's."""
+    rows = []
+    for network, title in NETWORKS.items():
+        for size in (128, 256, 512, 1024, 2048):
+            goal = 0.75 if on_cpu and network == "random" and size in (256, 512) else None
+            name = f"a step, {title}, {size} px" + (f": at most {goal} of textbook" if goal else "")
+            if one := found.get(f"step/{network}/{size}"):
+                theirs, ours = (median(one["seconds"][k]) for k in ("textbook", "stylelab"))
+                ratio = ours / theirs
+                told = f"{ratio:.2f} ({seconds(ours)}, textbook {seconds(theirs)})"
+                rows.append((name, told, met(ratio, goal)))
+            elif goal:
+                rows.append((name, NOT_YET, "–"))
+    return rows
+
+
+def to_loss(found: dict, on_cpu: bool) -> list[Row]:
+    """Seconds to the textbook's loss; a goal counts for the best of the settings."""
+    rows = []
+    for network, size in (("vgg19-mini", 256), ("vgg19-mini", 512), ("random", 256)):
+        name = f"to textbook's loss, {NETWORKS[network]}, {size} px: at most 0.35 of its time"
+        one = found.get(f"to-loss/{network}/{size}")
+        if one is None:
+            rows.append((name, NOT_YET, "–"))
+            continue
+        theirs, told, best = median(r["textbook"]["seconds"] for r in one["runs"]), [], []
+        for setting in one["runs"][0]:
+            if setting == "textbook":
+                continue
+            ours = [run[setting]["seconds"] for run in one["runs"]]
+            if None in ours:
+                told.append(f"{setting}: not in {one['steps']} steps")
+            else:
+                best.append(median(ours) / theirs)
+                taken = median(run[setting]["steps"] for run in one["runs"])
+                told.append(f"{setting} {best[-1]:.2f} ({seconds(median(ours))}, {taken:g} steps)")
+        told.append(f"textbook {seconds(theirs)}, {one['steps']} steps")
+        verdict = met(min(best), 0.35) if best else "**no**"
+        rows.append((name, "; ".join(told), verdict))
+    return rows
+
+
+def finished(found: dict, on_cpu: bool) -> list[Row]:
+    """Seconds of a whole transfer on the small network."""
+    rows = []
+    for size, goal in ((256, 10), (512, 60)):
+        name = f"a finished transfer, vgg19-mini, {size} px: at most {goal} s"
+        one = found.get(f"finish/vgg19-mini/{size}")
+        if one is None:
+            rows.append((name, NOT_YET, "–"))
+            continue
+        taken = median(one["seconds"])
+        told = f"{seconds(taken)} ({one['levels']} levels of {one['steps']} steps"
+        if theirs := found.get(f"to-loss/vgg19-mini/{size}"):
+            last = median(run["textbook"]["records"][-1][1] for run in theirs["runs"])
+            told += f"; loss {one['loss'] / last:.2f} of textbook's after {theirs['steps']}"
+        rows.append((name, told + ")", met(taken, goal)))
+    return rows
+
+
+def memory(found: dict, on_cpu: bool) -> list[Row]:
+    """Peak memory against the textbook's."""
+    rows = []
+    for network, goal in (("random", 0.6), ("vgg19-mini", None)):
+        name = f"peak memory, {NETWORKS[network]}, 1024 px"
+        name += f": at most {goal} of textbook" if goal else ""
+        if one := found.get(f"memory/{network}/1024"):
+            theirs, ours = (one["bytes"][k] for k in ("textbook", "stylelab"))
+            told = f"{ours / theirs:.2f} ({ours / 1e9:.2f} GB, textbook {theirs / 1e9:.2f} GB)"
+            rows.append((name, told, met(ours / theirs, goal)))
+        else:
+            rows.append((name, NOT_YET, "–"))
+    return rows
+
+
+def growth(found: dict, on_cpu: bool) -> list[Row]:
+    """Seconds per pixel at 2048 px over those at 512 px."""
+    rows = []
+    for network, title in NETWORKS.items():
+        name = f"time per pixel, {title}, 2048 px: at most 1.15 of that at 512 px"
+        both = [found.get(f"step/{network}/{size}") for size in (512, 2048)]
+        if None in both:
+            rows.append((name, NOT_YET, "–"))
+            continue
+
+        def per_pixel(one: dict, who: str) -> float:
+            return median(one["seconds"][who]) / (one["pixels"][0] * one["pixels"][1])
+
+        ours, theirs = (
+            per_pixel(both[1], who) / per_pixel(both[0], who) for who in ("stylelab", "textbook")
+        )
+        rows.append((name, f"{ours:.2f} (textbook {theirs:.2f})", met(ours, 1.15)))
+    return rows
+
+
+def gpu(found: dict, on_cpu: bool) -> list[Row]:
+    """What is promised for a GPU; on a CPU the batch is measured, without a goal."""
+    name = "500 steps, VGG-19, 512 px, on a GPU: at most 1 s"
+    one = found.get("paper/random/512")
+    if on_cpu or one is None:
+        rows = [(name, NOT_YET, NO_GPU if on_cpu else "–")]
+    else:
+        taken = median(one["seconds"])
+        rows = [(name, seconds(taken), met(taken, 1.0))]
+    name = "figure 1's ten panels, as a batch on a GPU: at most 0.5 of one by one"
+    measured = [(key, one) for key, one in found.items() if key.startswith("panels/")]
+    if not measured:
+        rows.append((name, NOT_YET, NO_GPU if on_cpu else "–"))
+    for key, one in measured:
+        both = {who: median(one["seconds"][who]) for who in ("batch", "singles")}
+        ratio = both["batch"] / both["singles"]
+        _, network, size = key.split("/")
+        told = f"{ratio:.2f} ({seconds(both['batch'])}, singly {seconds(both['singles'])}; "
+        told += f"{NETWORKS[network]}, {size} px, {one['steps']} steps"
+        told += "; on a CPU)" if on_cpu else ")"
+        rows.append((name, told, NO_GPU if on_cpu else met(ratio, 0.5)))
+    return rows
+
+
+def rival(found: dict, on_cpu: bool) -> list[Row]:
+    """The program neural-style, next to the same steps."""
+    rows = []
+    for key, one in found.items():
+        if key.startswith("rival/"):
+            taken = {who: median(values) for who, values in one["seconds"].items()}
+            told = f"{taken['stylelab'] / taken['neural-style']:.2f} of neural-style "
+            told += f"({seconds(taken['neural-style'])}), which is "
+            told += f"{taken['neural-style'] / taken['textbook']:.2f} of textbook"
+            rows.append((f"a step, VGG-19, {key.split('/')[1]} px, early in a run", told, "–"))
+    return rows
+
+
+def table(data: dict) -> str:
+    """One file's results as Markdown."""
+    on_cpu, found = data["machine"]["device"] == "cpu", data["measurements"]
+    rows = [
+        row
+        for part in (steps, rival, to_loss, finished, memory, growth, gpu)
+        for row in part(found, on_cpu)
+    ]
+    if not any(key.startswith("rival/") for key in found):
+        here = data["machine"]["neural-style"]
+        why = NOT_YET if here else "not measured: neural-style 0.5.7 is not installed here"
+        rows.append(("a step of neural-style", why, "–"))
+    about = ", ".join(f"{k} {v}" for k, v in data["machine"].items() if v is not None)
+    lines = [f"Measured with {about}. Medians; VGG-19 has random weights."]
+    lines += ["", "| goal | measured | met? |", "| --- | --- | --- |"]
+    return "\n".join(lines + [f"| {' | '.join(row)} |" for row in rows])
+
+
+def main() -> None:
+    """Print the tables of the files named, or of all."""
+    files = [Path(name) for name in sys.argv[1:]] or sorted(RESULTS.glob("*.json"))
+    print("\n\n".join(table(read(file)) for file in files))
+
+
+if __name__ == "__main__":
+    main()

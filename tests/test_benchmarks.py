@@ -1,0 +1,161 @@
+"""The benchmarks: the textbook minimises the same, and results are kept and told as measured."""
+
+import json
+
+import pytest
+import torch
+
+from benchmarks import contenders, neural_style_program, report, store, textbook
+from stylelab import networks
+from stylelab.errors import SettingError
+from stylelab.vgg import LAYERS
+
+CPU = torch.device("cpu")
+
+
+def a_pair(size=48, dtype=torch.float32):
+    content, style = torch.rand(2, 1, 3, size, size + 7, generator=torch.manual_seed(3)).to(dtype)
+    return content, style
+
+
+@pytest.mark.parametrize("name", ["random", "vgg19-mini"])
+def test_the_textbook_has_the_same_loss_and_gradient(name):
+    network, (content, style) = networks.load(name), a_pair()
+    image = (content + 0.1 * style).requires_grad_()
+    loss = textbook.TextbookLoss(network, content, style, contenders.ALPHA_BETA)(image)
+    loss.backward()
+    terms, gradient = contenders.objective(network, content, style).value_and_grad(image)
+    torch.testing.assert_close(loss, sum(terms.values())[0], rtol=1e-4, atol=0)
+    error = (image.grad - gradient).abs().max()
+    assert error < 1e-3 * gradient.abs().max()
+
+
+@pytest.mark.parametrize("readouts", [False, True])
+def test_the_textbook_has_the_same_loss_to_rounding(tiny_network, readouts):
+    network, (content, style) = tiny_network(readouts=readouts), a_pair(dtype=torch.float64)
+    image = (content + 0.1 * style).requires_grad_()
+    loss = textbook.TextbookLoss(network, content, style, contenders.ALPHA_BETA)(image)
+    loss.backward()
+    terms, gradient = contenders.objective(network, content, style).value_and_grad(image)
+    torch.testing.assert_close(loss, sum(terms.values())[0], rtol=1e-11, atol=0)
+    torch.testing.assert_close(image.grad, gradient, rtol=1e-9, atol=1e-15)
+
+
+def test_the_textbook_evaluates_and_keeps_everything(tiny_network):
+    whole = textbook.TextbookVGG(networks.load("random"))
+    found = whole(torch.rand(1, 3, 32, 32))
+    assert [name for name in found if name.startswith("conv")] == list(LAYERS)
+    assert found["pool5"].shape == (1, 512, 1, 1)
+    assert all(p.is_contiguous() and not p.requires_grad for p in whole.parameters())
+    cut = textbook.TextbookVGG(tiny_network())(torch.rand(1, 3, 32, 32).double())
+    assert list(cut)[-2:] == ["pool4", "conv5_1"]
+
+
+def test_single_iterations_are_those_of_the_loop(tiny_network):
+    network, (content, style) = tiny_network(), a_pair(dtype=torch.float64)
+    loss = textbook.TextbookLoss(network, content, style, contenders.ALPHA_BETA)
+    records = textbook.Textbook(loss, content).run(40)
+    singly = textbook.Textbook(loss, content, per_call=1)
+    for _ in range(20):
+        singly.step()
+    assert len(records) == 40 and len(singly.records) == 20
+    times, losses = zip(*records, strict=True)
+    assert list(times) == sorted(times) and losses[-1] < losses[0] / 2
+    torch.testing.assert_close([one[1] for one in singly.records], list(losses[:20]))
+
+
+@pytest.mark.parametrize("name", contenders.NAMES)
+def test_histories_are_full_before_a_step_is_timed(tiny_network, name):
+    network, (content, style) = tiny_network(dtype=torch.float32), a_pair()
+    contender = contenders.with_full_history(name, network, content, style)
+    contender.step()
+    if name == "textbook":
+        assert contender.stored == textbook.HISTORY
+        loss = contender.records[-1][1]
+    else:
+        assert contender.state.step == 30 and contender.state.accepted.all()
+        pairs = contender.states.gi_frame.f_locals["pairs"]
+        assert (pairs.pairs.square().sum(3) > 0).all()  # every s and y
+        loss = float(contender.state.loss)
+    terms, _ = contenders.objective(network, content, style).value_and_grad(content)
+    start = float(sum(terms.values()))
+    assert loss < 2 * start < 100  # of the transfer, not of the quadratic
+
+
+def test_neural_style_gets_the_same_network():
+    network, image = networks.load("random"), torch.rand(1, 3, 16, 16)
+    state = neural_style_program.state_dict(network)
+    assert list(state)[::2][:3] == ["features.0.weight", "features.2.weight", "features.5.weight"]
+    assert len(state) == 32 and state["features.34.bias"].shape == (512,)
+    mean = torch.tensor([103.939, 116.779, 123.68])[:, None, None]
+    given = 256 * image.flip(1) - mean
+    found = torch.conv2d(given, state["features.0.weight"], state["features.0.bias"])
+    wanted = torch.conv2d(network.input(image), network.conv1_1.weight, network.conv1_1.bias)
+    assert (found - wanted).abs().max() < 0.03 * wanted.abs().max()  # 256 in place of 255
+
+
+def test_results_are_kept_and_not_measured_twice(tmp_path):
+    path, here = tmp_path / "cpu.json", store.machine(CPU)
+    kept = store.Store(path, here)
+    assert kept.measure("a", lambda: {"seconds": 1})
+    again = store.Store(path, here)
+    assert not again.measure("a", lambda: {"seconds": 2})
+    assert again.data["measurements"] == {"a": {"seconds": 1}}
+    assert again.measure("a", lambda: {"seconds": 3}, force=True)
+    with pytest.raises(KeyboardInterrupt):
+        again.measure("b", interrupt)
+    assert json.loads(path.read_text())["measurements"] == {"a": {"seconds": 3}}
+    with pytest.raises(SettingError, match=r"cpu\.json was measured elsewhere \(torch '2"):
+        store.Store(path, here | {"torch": "0"})
+    path.write_text("[]")
+    with pytest.raises(SettingError, match="not a file of results"):
+        store.Store(path, here)
+
+
+def interrupt():
+    raise KeyboardInterrupt
+
+
+def results(**measurements):
+    return {"machine": store.machine(CPU) | {"neural-style": None}, "measurements": measurements}
+
+
+def test_the_table_tells_medians_ratios_and_goals():
+    def a_step(theirs, ours, pixels):
+        return {"pixels": pixels, "seconds": {"textbook": theirs, "stylelab": ours}}
+
+    measured = {
+        "step/random/256": a_step([4, 100, 3], [3, 2, 0.5], [2, 2]),
+        "step/random/512": a_step([1, 1], [0.8, 0.8], [4, 4]),
+        "step/random/2048": a_step([16, 16], [16, 16], [16, 16]),
+        "memory/random/1024": {"bytes": {"textbook": 10**10, "stylelab": 4 * 10**9}},
+        "to-loss/vgg19-mini/256": {
+            "steps": 500,
+            "runs": [
+                {
+                    "textbook": {"seconds": 100, "records": [[100, 2.0]]},
+                    "plain": {"seconds": None, "steps": 500},
+                    "coarse to fine": {"seconds": 20, "steps": 60},
+                }
+            ],
+        },
+        "finish/vgg19-mini/256": {"levels": 3, "steps": 60, "seconds": [12, 11, 90], "loss": 3.0},
+    }
+    lines = report.table(results(**measured)).splitlines()
+
+    def row(beginning):
+        (found,) = [line for line in lines if line.startswith(f"| {beginning}")]
+        return [cell.strip() for cell in found.strip("|").split(" | ")][1:]
+
+    assert row("a step, VGG-19, 256") == ["0.50 (2 s, textbook 4 s)", "yes"]
+    assert row("a step, VGG-19, 512") == ["0.80 (0.8 s, textbook 1 s)", "**no**"]
+    assert row("time per pixel, VGG-19") == ["1.25 (textbook 1.00)", "**no**"]
+    assert row("time per pixel, vgg19-mini") == ["not measured", "–"]
+    assert row("peak memory, VGG-19") == ["0.40 (4.00 GB, textbook 10.00 GB)", "yes"]
+    told, verdict = row("to textbook's loss, vgg19-mini, 256")
+    assert "plain: not in 500 steps; coarse to fine 0.20 (20 s, 60 steps)" in told
+    assert verdict == "yes"
+    told, verdict = row("a finished transfer, vgg19-mini, 256")
+    assert told.startswith("12 s") and "loss 1.50 of textbook's" in told and verdict == "**no**"
+    assert row("500 steps") == ["not measured", "unconfirmed: no GPU here"]
+    assert row("a step of neural-style")[0].endswith("is not installed here")
