@@ -78,8 +78,8 @@ def plan(options: argparse.Namespace, device) -> Iterator[tuple[str, Callable[[]
         )
     for key, network, size in cases("memory", *((n, 128 if quick else 1024) for n in NETWORKS)):
         yield key, lambda n=network, s=size: measure.memory(n, s, device)
-    size, count = (128, 2 if quick else 10) if on_cpu else (512, 100)
-    for key, network, size in cases("panels", ("random", size)):
+    small, count = (128, 2 if quick else 10) if on_cpu else (512, 100)
+    for key, network, size in cases("panels", ("random", small)):
         yield key, lambda n=network, s=size: measure.panels(n, s, repeats(3), device, count)
     if not on_cpu:
         for key, network, size in cases("paper", ("random", 512)):

@@ -25,9 +25,9 @@ from safetensors.numpy import save_file
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from stylelab import __version__
 from stylelab.errors import SettingError, StylelabError
 from stylelab.exits import printable
+from stylelab.fingerprint import OPAQUE, fingerprint
 from stylelab.images import atomic
 from stylelab.lbfgs import State
 from stylelab.objective import Objective
@@ -36,7 +36,6 @@ SECONDS = 10.0  # from one writing to the next
 SHARE = 0.05  # of the time, which writing large checkpoints on slow disks may take at most
 VARIABLE = "STYLELAB_CHECKPOINTS"  # a folder for checkpoints of all optimisations nobody named one
 HEADER = "stylelab checkpoint"
-OPAQUE = "sha256:"  # before what says nothing to a reader
 
 
 @dataclass
@@ -263,49 +262,9 @@ def follow(place: Place, objective: object, start: Tensor, steps: int) -> Follow
     return at(place).follow(objective, start, steps)
 
 
-def fingerprint(objective: Objective, start: Tensor, steps: int) -> dict[str, str]:
-    """By name, all that determines what an optimisation ends with."""
-    network, device = objective.network, str(start.device)
-    if device == "cpu":
-        kind = torch.backends.cpu.get_cpu_capability()
-        device = f"cpu with {kind} and {torch.get_num_threads()} threads"
-    targets = {"content": objective.content, "style": objective.style}
-    shape = {"padding": network.padding, "pooling": network.pooling, "units": network.units}
-    return {
-        "stylelab": __version__,
-        "torch": torch.__version__,
-        "device": device,
-        "numbers": str(start.dtype).removeprefix("torch."),
-        "shape": " x ".join(map(str, start.shape)),
-        "steps": str(steps),
-        "network": network.name,
-        "total variation": str(objective.tv_weight),
-        **{f"{kind} layers": ", ".join(which) or "none" for kind, which in targets.items()},
-        **{
-            f"weights of {kind}": str({layer: t.weight.tolist() for layer, t in which.items()})
-            for kind, which in targets.items()
-        },
-        "network's weights": _sha256(network.state_dict(), json.dumps(shape)),
-        "starting image": _sha256({"start": start}),
-        **{
-            f"{kind} to match": _sha256({layer: t.values for layer, t in which.items()})
-            for kind, which in targets.items()
-        },
-    }
-
-
 def _named(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Those of `tensors` whose names begin with `prefix`, without it."""
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-
-
-def _sha256(tensors: Mapping[str, Tensor], about: str = "") -> str:
-    digest = hashlib.sha256(about.encode())
-    for name, tensor in tensors.items():
-        array = tensor.detach().cpu().contiguous().numpy()
-        digest.update(f"{name} {array.dtype} {array.shape}".encode())
-        digest.update(array.tobytes() if array.ndim == 0 else array)
-    return OPAQUE + digest.hexdigest()
 
 
 def _crc32(arrays: Mapping[str, object]) -> int:

@@ -90,6 +90,11 @@ def transfer(arguments: Namespace) -> int:
         **{"first_loss": float(result.losses[0]), "best_loss": float(result.losses.min())},
     )
     images.save_image(result.images, output, bits=arguments.bits, metadata=texts)
+    if result.stuck:
+        return complain(
+            f"no step led to a finite loss any more after step {result.steps}; "
+            f"the best image so far is {output}"
+        )
     if result.interrupted:
         done = f"after {result.steps} of {arguments.steps} steps"
         later = f"; the same command goes on from {kept.path}" if kept else ""

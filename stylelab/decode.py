@@ -5,6 +5,7 @@
 
 import io
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +13,21 @@ from PIL import Image, ImageCms, UnidentifiedImageError
 
 from stylelab.errors import ImageError
 
+MAX_PIXELS = 50_000_000  # a 48-megapixel camera's; about 1.5 GB while it is read
 READABLE = ("PNG", "JPEG", "TIFF", "WEBP", "GIF", "BMP")  # in Pillow's words
 
 
 def read(path: Path) -> np.ndarray:
     """The first frame of a file, upright and on white, as `(H, W, 3)` float32 sRGB."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's, of metadata and pages that are not used
+        return _read(path)
+
+
+def _read(path: Path) -> np.ndarray:
     try:
         with Image.open(path, formats=READABLE) as file:
+            _check_size(path, *file.size)
             _refuse_misread_tiff(file)
             mode, pixels = _samples(path, file)
             icc, orientation = file.info.get("icc_profile"), _orientation(file)
@@ -26,9 +35,11 @@ def read(path: Path) -> np.ndarray:
         if path.suffix.lower() not in (".tif", ".tiff"):
             raise
         mode, pixels, icc, orientation = _read_rare_tiff(path)
-    alpha = pixels[..., -1:] if mode.endswith("A") else 1
     colour = _to_srgb(pixels[..., : len(mode.rstrip("A"))], mode.rstrip("A"), icc)
-    colour = colour * alpha + (1 - alpha)
+    if mode.endswith("A"):
+        alpha = pixels[..., -1:]
+        colour = colour * alpha
+        colour += 1 - alpha
     if orientation in (5, 6, 7, 8):  # EXIF: rows and columns exchanged, then
         colour = colour.swapaxes(0, 1)
     if orientation in (2, 3, 6, 7):  # left and right,
@@ -66,8 +77,24 @@ def _eight_bits(path: Path, file: Image.Image) -> tuple[str, np.ndarray]:
     if mode not in ("L", "LA", "RGB", "RGBA", "CMYK", "LAB"):
         raise ImageError(f"{path} has pixels of an unusual kind ({mode}); save it with 16 bits")
     image = file if mode == file.mode else file.convert(mode)
-    pixels = np.asarray(image, dtype=np.float32) / 255
+    pixels = _from_bytes(image)
     return mode, pixels.reshape(*pixels.shape[:2], -1)
+
+
+def _from_bytes(image: Image.Image) -> np.ndarray:
+    """Bytes as float32 in [0, 1], without a copy more than that takes."""
+    pixels = np.array(image, dtype=np.float32)
+    pixels /= 255
+    return pixels
+
+
+def _check_size(path: Path, width: int, height: int) -> None:
+    """Before anything is decoded: files may declare any number of pixels."""
+    if width * height > MAX_PIXELS:
+        raise ImageError(
+            f"{path} has {width} x {height} pixels; at most {MAX_PIXELS // 10**6} million are "
+            "read: make it smaller"
+        )
 
 
 # Pillow has no 16-bit colour: it keeps one byte of each sample. Decoding once more, as if the bytes
@@ -124,8 +151,7 @@ def _read_rare_tiff(path: Path) -> tuple[str, np.ndarray, bytes | None, int]:
         ) from None
     with tifffile.TiffFile(path) as file:
         page = file.pages[0]
-        if page.imagelength * page.imagewidth > 2 * (Image.MAX_IMAGE_PIXELS or np.inf):
-            raise Image.DecompressionBombError
+        _check_size(path, page.imagewidth, page.imagelength)
         pixels, axes = page.asarray(), page.axes
         white_first = page.photometric == 0
         icc, orientation = (page.tags.valueof(tag) for tag in (34675, 274))
@@ -141,6 +167,8 @@ def _read_rare_tiff(path: Path) -> tuple[str, np.ndarray, bytes | None, int]:
 
 def _check_unit(path: Path, pixels: np.ndarray) -> np.ndarray:
     """Floating point pixels as float32, if they are finite and within [0, 1]."""
+    if pixels.dtype.kind not in "fu":
+        raise ImageError(f"{path} holds pixels of an unusual kind ({pixels.dtype}); save 8 bits")
     low, high = pixels.min(), pixels.max()
     if not (np.isfinite(low) and np.isfinite(high)):
         raise ImageError(f"{path} holds NaN or infinite pixels; replace them")
@@ -179,4 +207,4 @@ def _to_srgb(colour: np.ndarray, mode: str, icc: bytes | None) -> np.ndarray:
         return colour.repeat(3, axis=-1) if mode == "L" else colour
     image = as_image((colour * 255).round())
     image = ImageCms.applyTransform(image, transform) if transform else image.convert("RGB")
-    return np.asarray(image, dtype=np.float32) / 255
+    return _from_bytes(image)

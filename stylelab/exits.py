@@ -28,7 +28,7 @@ def guarded(work: Callable[[], int]) -> int:
     except OSError as error:
         return complain(f"{error.filename}: {error.strerror}" if error.filename else error)
     except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError) and not _is_memory(error):
+        if not is_memory(error):
             raise  # a fault of ours: the traceback is what a report needs
         return complain("there is not enough memory for images of this size; use a smaller --size")
 
@@ -67,7 +67,9 @@ def printable(text: str) -> str:
     )
 
 
-def _is_memory(error: RuntimeError) -> bool:
-    """Whether PyTorch says that memory is short; on the CPU it has no exception of its own."""
+def is_memory(error: BaseException) -> bool:
+    """Whether memory was short; PyTorch on the CPU has no exception of its own for that."""
+    if isinstance(error, MemoryError):
+        return True
     words = ("out of memory", "not enough memory", "can't allocate memory")
     return any(said in str(error) for said in words)

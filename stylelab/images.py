@@ -6,6 +6,7 @@ holds (grey, palette, alpha, CMYK, 16 bits, a colour profile, a rotated camera) 
 """
 
 import os
+import stat
 import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
@@ -43,7 +44,10 @@ def load_image(path: str | os.PathLike[str], size: int | None = None) -> Tensor:
     try:
         if path.is_dir():
             raise ImageError(f"{path} is a folder; name an image file")
-        if path.stat().st_size == 0:
+        about = path.stat()
+        if not stat.S_ISREG(about.st_mode):  # reading a pipe or a device might never end
+            raise ImageError(f"{path} is a device or a pipe; name an image file")
+        if about.st_size == 0:
             raise ImageError(f"{path} is an empty file, not an image")
         pixels = decode.read(path)
     except FileNotFoundError:
@@ -51,7 +55,7 @@ def load_image(path: str | os.PathLike[str], size: int | None = None) -> Tensor:
     except UnidentifiedImageError:
         raise ImageError(f"{path} is not a PNG, JPEG, TIFF or WebP image, or is damaged") from None
     except Image.DecompressionBombError:
-        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 10**6
+        limit = decode.MAX_PIXELS // 10**6
         raise ImageError(f"{path} has more than {limit} million pixels; make it smaller") from None
     except ImageError:
         raise

@@ -33,6 +33,7 @@ class State:
         terms: their weighted losses by term, each `(N,)`.
         loss: the sum of the terms, `(N,)`.
         accepted: whether each image's last step was kept, `(N,)` bool.
+        refused: how many steps in a row were not, `(N,)`.
         best: the iterates of lowest loss so far, `(N, 3, H, W)`.
         best_loss: their losses, `(N,)`.
     """
@@ -42,6 +43,7 @@ class State:
     terms: dict[str, Tensor]
     loss: Tensor
     accepted: Tensor
+    refused: Tensor
     best: Tensor
     best_loss: Tensor
     _rest: Mapping[str, Tensor] = field(repr=False)  # what else the next step depends on
@@ -69,7 +71,7 @@ class State:
         }
 
 
-_OF_STATE = ("image", "loss", "accepted", "best", "best_loss")
+_OF_STATE = ("image", "loss", "accepted", "refused", "best", "best_loss")
 _OF_HISTORY = ("pairs", "products", "scale")
 _TERM = "term "  # before the names of terms in a snapshot
 
@@ -186,13 +188,14 @@ def lbfgs(
         recent = loss.repeat(1, patience)
         best, best_loss = x, loss
         accepted = torch.ones_like(loss, dtype=torch.bool)
+        refused = torch.zeros_like(loss, dtype=torch.int64)
     else:
         _check_snapshot(resume, start, history, patience)
         terms = {k.removeprefix(_TERM): v for k, v in resume.items() if k.startswith(_TERM)}
         x, best = resume["image"].reshape(x.shape), resume["best"].reshape(x.shape)
         gradient, radius, recent = (resume[name] for name in ("gradient", "radius", "recent"))
-        loss, best_loss, accepted = (
-            resume[name][:, None] for name in ("loss", "best_loss", "accepted")
+        loss, best_loss, accepted, refused = (
+            resume[name][:, None] for name in ("loss", "best_loss", "accepted", "refused")
         )
         for name in _OF_HISTORY:
             getattr(pairs, name).copy_(resume[name])
@@ -207,6 +210,7 @@ def lbfgs(
             terms,
             loss[:, 0],
             accepted[:, 0],
+            refused[:, 0],
             best.view_as(start),
             best_loss[:, 0],
             rest,
@@ -223,12 +227,12 @@ def lbfgs(
         direction = direction * torch.where(length > 0, moved / length, 0.0)  # 0: at a minimum
         trial = x + direction
         new_terms, new_loss, new_gradient = evaluate(trial)
-        refused_before = ~accepted
         accepted = (new_loss <= recent.amax(1, keepdim=True)) & torch.isfinite(new_gradient).all(
             1, keepdim=True
         )
         pairs.push(direction, new_gradient - gradient, accepted)
-        pairs.forget(~accepted & refused_before)
+        refused = torch.where(accepted, 0, refused + 1)
+        pairs.forget(refused > 1)
         radius = torch.where(accepted, torch.maximum(radius, 2 * moved), moved / 4)
         x = torch.where(accepted, trial, x)
         gradient = torch.where(accepted, new_gradient, gradient)
@@ -257,7 +261,7 @@ def _check_snapshot(
     shapes = {
         "step": (),
         **dict.fromkeys(("image", "best"), tuple(start.shape)),
-        **dict.fromkeys(("loss", "best_loss", "accepted"), (count,)),
+        **dict.fromkeys(("loss", "best_loss", "accepted", "refused"), (count,)),
         "gradient": (count, size),
         **dict.fromkeys(("radius", "scale"), (count, 1)),
         "recent": (count, patience),

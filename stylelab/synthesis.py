@@ -1,102 +1,22 @@
 """The paper's three experiments: content reconstruction, style reconstruction, style transfer.
 
-Each optimises a batch of images, one for every panel of a figure, and returns a `Result`. Progress
-is shown with tqdm; an interrupt (Ctrl-C, or the notebook's stop button) ends an optimisation with
-what it has.
+Each optimises a batch of images, one for every panel of a figure, and returns a `Result`.
 """
 
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from stylelab import checkpoint as checkpoints
 from stylelab.errors import SettingError
 from stylelab.images import resize
-from stylelab.lbfgs import lbfgs
 from stylelab.objective import Objective, Target, content_representation, style_representation
+from stylelab.optimisation import Result, optimise, white_noise
 from stylelab.vgg import CONTENT_LAYER, STYLE_LAYERS, VGG
 
 STARTS = ("content", "style", "noise")
-
-
-@dataclass(frozen=True)
-class Result:
-    """What an optimisation of N images ended with.
-
-    Attributes:
-        images: the best iterates, `(N, 3, H, W)`, sRGB clamped to [0, 1], on the CPU.
-        history: weighted loss per term after every step, from the start on: `(steps + 1, N)` each.
-        steps: steps done.
-        seconds: wall time of the optimisation.
-        interrupted: whether it was stopped before the steps asked for.
-    """
-
-    images: Tensor
-    history: dict[str, Tensor]
-    steps: int
-    seconds: float
-    interrupted: bool
-
-    @property
-    def losses(self) -> Tensor:
-        """Total loss after every step, `(steps + 1, N)`."""
-        return torch.stack(list(self.history.values())).sum(0)
-
-
-def white_noise(height: int, width: int, seeds: Sequence[int]) -> Tensor:
-    """White noise, uniform in [0.4, 0.6], one image for each seed, `(N, 3, H, W)`.
-
-    An image depends on its seed alone, not on its place in the batch or on the device. The paper
-    does not give the noise's contrast. The finest grain is what an optimisation takes longest to
-    lose: of noise of full contrast more is left after the same number of steps.
-    """
-    makers = [torch.Generator().manual_seed(seed) for seed in seeds]
-    noise = torch.stack([torch.rand(3, height, width, generator=maker) for maker in makers])
-    return 0.4 + 0.2 * noise
-
-
-def optimise(
-    objective: Objective,
-    start: Tensor,
-    steps: int,
-    *,
-    progress: bool = True,
-    label: str = "",
-    checkpoint: checkpoints.Place = None,
-) -> Result:
-    """Minimise `objective` from `start` `(N, 3, H, W)` with L-BFGS for `steps` steps.
-
-    Args:
-        checkpoint: a file, or `stylelab.checkpoint.Checkpoint`, to keep where it stands in, and to
-            go on from if it is there. It stays: remove it when the images are saved.
-
-    Raises:
-        SettingError: if `steps` is negative, loss or gradient at the start are not finite, or the
-            checkpoint is of another run.
-        StylelabError: if the checkpoint is damaged or cannot be written.
-    """
-    if steps < 0:
-        raise SettingError(f"steps must be 0 or more, got {steps}")
-    kept = checkpoints.follow(checkpoint, objective, start, steps)
-    began, terms, interrupted = time.perf_counter() - kept.seconds, [], False
-    try:
-        with tqdm(total=steps, desc=label, disable=not progress, unit="step") as bar:
-            for state in kept.states(lbfgs(objective.value_and_grad, start, resume=kept.resume)):
-                terms.append(state.terms)
-                bar.update(state.step - bar.n)
-                if state.step == steps:
-                    break
-    except KeyboardInterrupt:
-        if not terms:
-            raise
-        interrupted = True
-    history = {name: torch.stack([t[name] for t in terms]).cpu() for name in terms[0]}
-    images = state.best.detach().clamp(0, 1).float().cpu()  # waits for the device
-    return Result(images, history, len(terms) - 1, time.perf_counter() - began, interrupted)
 
 
 def _place(network: VGG, image: Tensor, name: str) -> Tensor:

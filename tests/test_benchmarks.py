@@ -1,11 +1,13 @@
 """The benchmarks: the textbook minimises the same, and results are kept and told as measured."""
 
 import json
+import sys
 
 import pytest
 import torch
 
-from benchmarks import contenders, neural_style_program, report, store, textbook
+from benchmarks import __main__ as program
+from benchmarks import contenders, measure, neural_style_program, plot, report, store, textbook
 from stylelab import networks
 from stylelab.errors import SettingError
 from stylelab.vgg import LAYERS
@@ -159,3 +161,28 @@ def test_the_table_tells_medians_ratios_and_goals():
     assert told.startswith("12 s") and "loss 1.50 of textbook's" in told and verdict == "**no**"
     assert row("500 steps") == ["not measured", "unconfirmed: no GPU here"]
     assert row("a step of neural-style")[0].endswith("is not installed here")
+
+
+def test_the_program_measures_what_is_asked_for_and_draws_it(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(program, "RESULTS", tmp_path)
+    asked = "step to-loss finish memory panels --networks vgg19-mini --sizes 96 --name here"
+    few = "--repeats 1 --steps 12 --coarse-steps 2 --finish-steps 2 --levels 2 --quick"
+    monkeypatch.setattr(sys, "argv", ["benchmarks", *asked.split(), *few.split()])
+    monkeypatch.setattr(measure, "COARSE_LEVELS", 2)
+    program.main()
+    found = json.loads((tmp_path / "here.json").read_text())["measurements"]
+    assert sorted(found) == [
+        f"{kind}/vgg19-mini/96" for kind in ("finish", "memory", "step", "to-loss")
+    ]
+    assert all(
+        seconds > 0
+        for times in found["step/vgg19-mini/96"]["seconds"].values()
+        for seconds in times
+    )
+    assert len(found["to-loss/vgg19-mini/96"]["runs"][0]["textbook"]["records"]) == 12
+    assert min(found["memory/vgg19-mini/96"]["bytes"].values()) > 0
+    said = capsys.readouterr().out
+    assert "memory/vgg19-mini/96 ... done" in said
+    program.main()
+    assert "is there already" in capsys.readouterr().out
+    assert plot.save(tmp_path / "here.json").stat().st_size > 10_000

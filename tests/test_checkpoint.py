@@ -10,7 +10,7 @@ import pytest
 import torch
 from toys import until, write
 
-from stylelab import checkpoint, cli, jobs, runner, synthesis
+from stylelab import checkpoint, cli, fingerprint, jobs, optimisation, runner, synthesis
 from stylelab.checkpoint import Checkpoint
 from stylelab.errors import SettingError, StylelabError
 from stylelab.images import atomic, load_image, save_image
@@ -42,7 +42,7 @@ def stop_at(monkeypatch, step, poisoned=()):
 
     The evaluations `poisoned` give the first image a loss that is not finite.
     """
-    original = synthesis.lbfgs
+    original = optimisation.lbfgs
 
     def stopping(value_and_grad, start, resume=None):
         done = {"evaluations": int(resume["step"]) + 1 if resume else 0}
@@ -60,7 +60,7 @@ def stop_at(monkeypatch, step, poisoned=()):
             if state.step == step:
                 raise Killed
 
-    monkeypatch.setattr(synthesis, "lbfgs", stopping)
+    monkeypatch.setattr(optimisation, "lbfgs", stopping)
 
 
 def assert_same(result, expected):
@@ -108,7 +108,7 @@ def test_what_is_done_is_not_done_again_until_it_is_removed(run, tmp_path, monke
         raise AssertionError("an optimisation began")
         yield
 
-    monkeypatch.setattr(synthesis, "lbfgs", never)
+    monkeypatch.setattr(optimisation, "lbfgs", never)
     again = run(path)
     assert_same(again, first)
     assert again.seconds >= first.seconds * 0.5
@@ -122,7 +122,7 @@ def test_what_is_done_is_not_done_again_until_it_is_removed(run, tmp_path, monke
 def test_levels_that_are_done_are_skipped(run, tmp_path, monkeypatch, finished):
     asked = {"levels": 2, "style_layers": ["conv1_1"], "content_layer": "conv2_1", "steps": 6}
     expected, path, begun = run(**asked), tmp_path / "run.safetensors", []
-    original = synthesis.lbfgs
+    original = optimisation.lbfgs
 
     def counting(value_and_grad, start, resume=None):
         begun.append(tuple(start.shape[2:]))
@@ -131,7 +131,7 @@ def test_levels_that_are_done_are_skipped(run, tmp_path, monkeypatch, finished):
             if len(begun) == finished + 1 and state.step == 4:
                 raise Killed
 
-    monkeypatch.setattr(synthesis, "lbfgs", counting)
+    monkeypatch.setattr(optimisation, "lbfgs", counting)
     with pytest.raises(Killed):
         run(Checkpoint(path, seconds=0), **asked)
     begun[:] = [None] * 3
@@ -180,7 +180,7 @@ def test_what_else_decides_the_result(run, tiny_network, tmp_path, monkeypatch, 
     path = tmp_path / "run.safetensors"
     run(path, steps=2)
     if what == "stylelab":
-        monkeypatch.setattr(checkpoint, "__version__", "9.9")
+        monkeypatch.setattr(fingerprint, "__version__", "9.9")
     elif what == "threads":
         monkeypatch.setattr(torch, "get_num_threads", lambda: 99)
     else:
@@ -385,9 +385,9 @@ COUNTING = """
 import os
 import torch
 import stylelab
-from stylelab import checkpoint, synthesis
+from stylelab import checkpoint, optimisation
 checkpoint.SECONDS = 0.0
-original = synthesis.lbfgs
+original = optimisation.lbfgs
 def counting(value_and_grad, start, resume=None):
     for state in original(value_and_grad, start, resume=resume):
         open("begun", "a").write(f"{state.step} ")
@@ -395,7 +395,7 @@ def counting(value_and_grad, start, resume=None):
             open("blow", "w").close()
             os._exit(1)
         yield state
-synthesis.lbfgs = counting
+optimisation.lbfgs = counting
 """
 PAINT = """
 network = stylelab.load("vgg19-mini")

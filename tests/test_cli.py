@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from stylelab import __version__, cli, gallery, networks, runner, synthesis
+from stylelab import __version__, cli, gallery, networks, optimisation, runner, synthesis
 from stylelab.errors import DownloadError, StylelabError
 from stylelab.images import load_image, read_metadata, save_image
 
@@ -87,7 +87,7 @@ def test_images_by_name_unless_there_is_such_a_file(folder):
 
 
 def test_an_interrupted_transfer_keeps_the_best_image_so_far(folder, capsys, monkeypatch):
-    original = synthesis.lbfgs
+    original = optimisation.lbfgs
 
     def interrupted(*args, **kwargs):
         for state in original(*args, **kwargs):
@@ -95,7 +95,7 @@ def test_an_interrupted_transfer_keeps_the_best_image_so_far(folder, capsys, mon
                 raise KeyboardInterrupt
             yield state
 
-    monkeypatch.setattr(synthesis, "lbfgs", interrupted)
+    monkeypatch.setattr(optimisation, "lbfgs", interrupted)
     assert transfer("photo.jpg", "painting.png", "-o", "out.png") == 130
     assert load_image("out.png").shape == (1, 3, 36, 48)
     assert capsys.readouterr().err.endswith(

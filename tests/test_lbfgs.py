@@ -141,6 +141,28 @@ def test_a_snapshot_comes_too_late_with_the_next_step():
         first.snapshot()
 
 
+@pytest.mark.parametrize("name", ["step", "image", "gradient", "pairs", "recent", "term loss"])
+def test_refuses_the_snapshot_of_another_problem(name):
+    for state in lbfgs(value_and_grad(rosenbrock), STARTS, history=4):
+        if state.step == 5:
+            snapshot = dict(state.snapshot())
+            break
+    assert run(rosenbrock, STARTS, 1, history=4, resume=snapshot)[0].step == 5
+    del snapshot[name]
+    wanted = "it has no terms" if name.startswith("term") else f"{name} must be .* got nothing"
+    with pytest.raises(SettingError, match=f"resume is no snapshot of such a problem: {wanted}"):
+        run(rosenbrock, STARTS, 1, history=4, resume=snapshot)
+
+
+def test_refuses_a_snapshot_of_another_size():
+    states = lbfgs(value_and_grad(rosenbrock), STARTS, history=4)
+    snapshot = next(states).snapshot()
+    with pytest.raises(SettingError, match=r"image must be \(2, 2\), got \(4, 2\)"):
+        run(rosenbrock, STARTS[:2], 1, history=4, resume=snapshot)
+    with pytest.raises(SettingError, match=r"pairs must be .*, got \(4, 2, 4, 2\)"):
+        run(rosenbrock, STARTS, 1, history=5, resume=snapshot)
+
+
 def test_no_snapshot_of_a_step_that_broke_off():
     calls = itertools.count()
 
