@@ -18,7 +18,8 @@ from stylelab.vgg import VGG
 FLOAT = 4
 PAIRS = 2 * 20  # s and y of the default history
 VECTORS = 15  # others of an image's size: iterates, gradients, directions, and what is in between
-MAPS = {"zeros": 2.5, "reflect": 3.0}  # feature maps held at the peak, for each computed
+# Maps held at the peak for each that is computed: features, gradients, copies with an edge.
+MAPS = {"zeros": 1.75, "reflect": 3.0}
 
 
 def maps_per_pixel(network: VGG, layers: Iterable[str]) -> float:
@@ -54,6 +55,6 @@ def sentence(objective: Objective, start: Tensor) -> str:
 
 
 def say_if_short(objective: object, start: Tensor) -> None:
-    """Say so on stderr when an optimisation may need more than what is free; it begins all the same."""
+    """Say so on stderr when more may be needed than is free; the work begins all the same."""
     if isinstance(objective, Objective) and need(objective, start) > free(str(start.device)):
         tqdm.write(f"stylelab: {sentence(objective, start)}", file=sys.stderr)

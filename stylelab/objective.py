@@ -106,7 +106,8 @@ class Objective:
         """Weighted losses per term and image, and the gradient of their sum.
 
         Args:
-            image: `(N, 3, H, W)`, sRGB, nominally in [0, 1] (not clamped).
+            image: `(N, 3, H, W)`, sRGB, nominally in [0, 1] (not clamped); evaluated in the
+                network's precision, while what is returned has the image's.
 
         Returns:
             `{term: (N,)}` and the gradient, `(N, 3, H, W)`.
@@ -117,13 +118,13 @@ class Objective:
         at_once = max(1, CPU_PIXELS // pixels) if image.device.type == "cpu" else len(image)
         groups = [(some, layers) for whole, layers in self.groups for some in whole.split(at_once)]
         for index, layers in groups:
-            part = image[index].detach().requires_grad_()
+            part = image[index].detach().to(self.network.input.weight.dtype).requires_grad_()
             with torch.enable_grad():
                 values = self._terms(part, index, layers)
                 total = torch.stack(list(values.values())).sum()
-            gradient[index] = torch.autograd.grad(total, part)[0]
+            gradient[index] = torch.autograd.grad(total, part)[0].to(image.dtype)
             for name, value in values.items():
-                terms[name][index] = value.detach()
+                terms[name][index] = value.detach().to(image.dtype)
         return terms, gradient
 
     def _terms(self, part: Tensor, index: Tensor, layers: set[str]) -> Terms:

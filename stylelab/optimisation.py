@@ -84,6 +84,8 @@ def optimise(
     """
     if steps < 0:
         raise SettingError(f"steps must be 0 or more, got {steps}")
+    if start.dtype in (torch.float16, torch.bfloat16):  # the network's; L-BFGS needs more
+        start = start.float()
     memory.say_if_short(objective, start)
     kept = checkpoints.follow(checkpoint, objective, start, steps)
     began, terms, interrupted = time.perf_counter() - kept.seconds, [], False

@@ -221,15 +221,16 @@ def transfer(
     weights = [equal_weights(subset) for subset in each(subsets)]
     if levels < 1:
         raise SettingError(f"levels must be 1 or more, got {levels}")
-    if levels > 1:
-        coarsest = [_halved(image, levels - 1) for image in (content, *styles)]
-        smallest = min(side for image in coarsest for side in image.shape[2:])
-        least = network.min_size([content_layer, *(layer for row in weights for layer in row)])
-        if smallest < least:
-            raise SettingError(
-                f"with {levels} levels the smallest image has a side of {smallest} pixels, and "
-                f"{network.name} needs {least}: choose fewer levels or larger images"
-            )
+    placed = [_place(network, content, "content"), *(_place(network, s, "style") for s in styles)]
+    smallest = min(side >> (levels - 1) for image in placed for side in image.shape[2:])
+    least = network.min_size([content_layer, *(layer for row in weights for layer in row)])
+    if smallest < least:
+        having = f"with {levels} levels the" if levels > 1 else "the"
+        cure = "fewer levels or larger images" if levels > 1 else "larger images"
+        raise SettingError(
+            f"{having} smallest image has a side of {smallest} pixels, and {network.name} needs at "
+            f"least {least} pixels on each side: choose {cure}"
+        )
     checkpoint, seconds, result = checkpoints.at(checkpoint), 0.0, None
     for level in reversed(range(levels)):
         small, *paintings = (_halved(image, level) for image in (content, *styles))
