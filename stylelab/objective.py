@@ -14,8 +14,8 @@ from stylelab.errors import SettingError
 from stylelab.losses import content_loss, gram_matrix, style_layer_loss, total_variation
 from stylelab.vgg import VGG
 
-# Pixels evaluated at a time on a CPU. Maps of more no longer stay in its caches: a batch of five
-# images of 512 x 384 took a fifth longer at once than one after the other.
+# Pixels evaluated at a time on a CPU. Maps of more no longer stay in its caches, and a larger batch
+# is slower at once than one image after the other.
 CPU_PIXELS = 2**18
 Terms = dict[str, Tensor]  # "content conv4_2", "style conv1_1", ... to that weighted loss, (N,)
 
