@@ -10,6 +10,12 @@ from stylelab.networks import imagenet_input
 from stylelab.vgg import LAYERS, VGG
 
 
+@pytest.fixture(autouse=True)
+def seed():
+    """The same numbers for a test wherever it runs: alone, in a process of several, or again."""
+    torch.manual_seed(0)
+
+
 @pytest.fixture
 def tiny_network():
     """Maker of a small random VGG down to conv5_1, in float64, with or without readouts."""

@@ -522,7 +522,8 @@ def test_offline_is_one_sentence(tmp_path):
         assert not names(tmp_path)
 
 
-def test_eight_at_once(server, tmp_path):
+def test_eight_at_once(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(web, "TIMEOUT", 10)  # only the server's plan fails
     server.delay = 0.05
     found = []
 
@@ -534,12 +535,13 @@ def test_eight_at_once(server, tmp_path):
     assert names(tmp_path) == ["a.bin"]
 
 
-def test_eight_at_once_take_turns_when_some_fail(server, tmp_path):
+def test_eight_at_once_take_turns_when_some_fail(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(web, "TIMEOUT", 10)  # only the server's plan fails
     server.delay, server.plan = 0.3, [404, "truncate", "wrong file", 403, "corrupt", 404]
     found, failed = [], []
 
     def run():
-        while True:  # who comes again meets those who still wait
+        for _ in range(20):  # who comes again meets those who still wait
             try:
                 path = fetch(server.url, tmp_path / "a.bin", SHA, progress=False)
                 return found.append(path.read_bytes())
@@ -553,11 +555,12 @@ def test_eight_at_once_take_turns_when_some_fail(server, tmp_path):
 
 
 def together(run, count: int) -> None:
-    threads = [threading.Thread(target=run) for _ in range(count)]
+    threads = [threading.Thread(target=run, daemon=True) for _ in range(count)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        thread.join(60)
+    assert not any(thread.is_alive() for thread in threads)
 
 
 def process(url: str, path: Path) -> subprocess.Popen:
