@@ -11,7 +11,7 @@ import pytest
 from browser import browser
 
 ROOT = Path(__file__).parents[1]
-pytestmark = pytest.mark.xdist_group("book")  # one process builds it
+pytestmark = [pytest.mark.xdist_group("book"), pytest.mark.whole]  # one process builds it
 
 
 @pytest.fixture(scope="module")

@@ -37,7 +37,8 @@ if BROWSER is None:
     )
 
 ROOT = Path(__file__).parents[1]
-pytestmark = pytest.mark.xdist_group("browser")  # one JupyterLab for all of them
+# One JupyterLab for all of them.
+pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.whole]
 PATIENCE = 120_000  # milliseconds: machines have other work to do
 
 

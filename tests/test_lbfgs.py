@@ -121,10 +121,8 @@ def test_the_compact_form_is_the_two_loop_recursion(monkeypatch, dtype, toleranc
 def test_a_snapshot_is_gone_on_from_to_the_last_bit():
     whole = run(rosenbrock, STARTS, 40, history=4)
     for step in range(40):
-        for state in lbfgs(value_and_grad(rosenbrock), STARTS, history=4):
-            if state.step == step:
-                snapshot = state.snapshot()
-                break
+        states = lbfgs(value_and_grad(rosenbrock), STARTS, history=4)
+        snapshot = next(itertools.islice(states, step, None)).snapshot()
         again = run(rosenbrock, STARTS, 40 - step, history=4, resume=snapshot)
         for a, b in zip(whole[step:], again, strict=True):
             assert a.step == b.step and torch.equal(a.terms["loss"], b.terms["loss"])
@@ -141,16 +139,22 @@ def test_a_snapshot_comes_too_late_with_the_next_step():
         first.snapshot()
 
 
+def test_a_snapshot_comes_too_late_when_nothing_runs_any_more():
+    states = lbfgs(value_and_grad(rosenbrock), STARTS)
+    first = next(states)
+    states.close()
+    with pytest.raises(SettingError, match="^the snapshot of step 0 must be taken before"):
+        first.snapshot()
+
+
 @pytest.mark.parametrize("name", ["step", "image", "gradient", "pairs", "recent", "term loss"])
 def test_refuses_the_snapshot_of_another_problem(name):
-    for state in lbfgs(value_and_grad(rosenbrock), STARTS, history=4):
-        if state.step == 5:
-            snapshot = dict(state.snapshot())
-            break
+    states = lbfgs(value_and_grad(rosenbrock), STARTS, history=4)
+    snapshot = dict(next(itertools.islice(states, 5, None)).snapshot())
     assert run(rosenbrock, STARTS, 1, history=4, resume=snapshot)[0].step == 5
     del snapshot[name]
-    wanted = "it has no terms" if name.startswith("term") else f"{name} must be .* got nothing"
-    with pytest.raises(SettingError, match=f"resume is no snapshot of such a problem: {wanted}"):
+    wanted = "it has no terms$" if name.startswith("term") else f"{name} must be .* got nothing"
+    with pytest.raises(SettingError, match=f"^resume is no snapshot of such a problem: {wanted}"):
         run(rosenbrock, STARTS, 1, history=4, resume=snapshot)
 
 
@@ -225,8 +229,9 @@ def test_poison_in_one_image_leaves_the_others_path_alone():
 
 
 def test_stays_at_a_minimum():
-    last = run(lambda x: x.square().sum(1), torch.zeros(2, 3), 5)[-1]
-    assert (last.best == 0).all() and (last.loss == 0).all()
+    states = run(lambda x: x.square().sum(1), torch.zeros(2, 3), 5)
+    assert (states[-1].best == 0).all() and (states[-1].loss == 0).all()
+    assert all((state.image == 0).all() and state.accepted.all() for state in states)
 
 
 def test_any_scale_of_the_loss_takes_the_same_path():
@@ -250,7 +255,143 @@ def test_refuses_a_start_without_a_finite_loss():
         next(lbfgs(value_and_grad(lambda x: x[:, 0].log()), torch.tensor([[1.0], [-1.0]])))
 
 
+def test_refuses_a_start_without_a_finite_gradient():
+    message = (
+        "^the loss of image 1 is 0.0 at the start; it and its gradient must be finite: "
+        "check the images and the weights of the terms$"
+    )
+    with pytest.raises(SettingError, match=message):
+        next(lbfgs(value_and_grad(lambda x: x[:, 0].sqrt()), torch.tensor([[1.0], [0.0]])))
+
+
 @pytest.mark.parametrize("options", [{"history": 0}, {"patience": 0}, {"first_step": 0.0}])
 def test_refuses_settings_out_of_range(options):
-    with pytest.raises(SettingError, match="at least 1"):
-        next(lbfgs(value_and_grad(rosenbrock), STARTS, **options))
+    given = {"history": 2, "patience": 3, "first_step": 0.5} | options
+    message = (
+        "^history and patience must be at least 1 and first_step above 0, got "
+        f"{given['history']}, {given['patience']} and {given['first_step']}$"
+    )
+    with pytest.raises(SettingError, match=message):
+        next(lbfgs(value_and_grad(rosenbrock), STARTS, **given))
+
+
+def scripted(losses):
+    """Ever the same slope, with the losses named, so that steps are all that can be seen."""
+    given = iter(losses)
+
+    def evaluate(x):
+        return {"loss": torch.full((len(x),), next(given)).double()}, torch.ones_like(x)
+
+    return evaluate
+
+
+def lengths(states):
+    """Root mean square change of a pixel at each step that was kept, 0 for one that was not."""
+    return [
+        (b.image - a.image).square().mean().sqrt().item() for a, b in itertools.pairwise(states)
+    ]
+
+
+def follow(losses, **options):
+    start = torch.zeros(1, 2, 3, dtype=torch.float64)
+    return list(itertools.islice(lbfgs(scripted(losses), start, **options), len(losses)))
+
+
+def test_a_step_kept_doubles_the_radius_and_one_taken_back_quarters_it():
+    down, nan = iter(range(100, 0, -1)), float("nan")
+    states = follow([nan if i in (4, 7, 8) else next(down) for i in range(11)], first_step=0.1)
+    expected = [0.1, 0.2, 0.4, 0.0, 0.2, 0.4, 0.0, 0.0, 0.05, 0.1]  # 0.8, 0.8 and 0.2 taken back
+    assert lengths(states) == pytest.approx(expected)
+    assert [int(state.refused) for state in states] == [0, 0, 0, 0, 1, 0, 0, 1, 2, 0, 0]
+    assert all(bool(state.accepted) == (int(state.refused) == 0) for state in states)
+
+
+def test_where_there_is_no_curvature_steps_go_straight_down():
+    for a, b in itertools.pairwise(follow([float(-i) for i in range(12)])):
+        moved = b.image - a.image
+        torch.testing.assert_close(moved, -moved.abs().amax().expand_as(moved))
+    torch.testing.assert_close(b.image, torch.full_like(b.image, -0.02 * (2**11 - 1)))
+
+
+def test_a_loss_may_rise_to_the_largest_of_the_last_few():
+    kept = [10, 10, 4, 9, 3, 9.5, 9, 9.1, 8]
+    states = follow([float(loss) for loss in kept], patience=3)
+    assert [state.loss.item() for state in states] == [10, 10, 4, 9, 3, 3, 9, 9, 8]
+    assert [bool(state.accepted) for state in states] == [True] * 5 + [False, True, False, True]
+    assert [state.best_loss.item() for state in states] == [10, 10, 4, 4, 3, 3, 3, 3, 3]
+    for state, source in zip(states, (0, 0, 2, 2, 4, 4, 4, 4, 4), strict=True):
+        assert torch.equal(state.best, states[source].image)
+    assert not follow([10.0, 10.5], patience=3)[1].accepted
+
+
+def test_any_scale_of_the_image_takes_the_same_path():
+    plain = run(rosenbrock, STARTS, 60)[-1]
+    for scale in (1e-8, 1e8):
+        scaled = run(
+            lambda x, scale=scale: rosenbrock(x / scale),
+            STARTS * scale,
+            60,
+            first_step=0.02 * scale,
+        )[-1]
+        torch.testing.assert_close(scaled.image / scale, plain.image, atol=1e-6, rtol=1e-6)
+
+
+def test_one_image_goes_on_from_its_snapshot():
+    whole = run(rosenbrock, STARTS[:1], 12)
+    states = lbfgs(value_and_grad(rosenbrock), STARTS[:1])
+    snapshot = [next(states) for _ in range(6)][-1].snapshot()
+    again = run(rosenbrock, STARTS[:1], 7, resume=snapshot)
+    assert torch.equal(again[-1].image, whole[-1].image)
+
+
+def test_one_pair_of_history_and_no_patience_are_enough():
+    states = run(rosenbrock, STARTS, 100, history=1, patience=1)
+    for before, after in itertools.pairwise(states):
+        assert (after.loss <= before.loss).all()
+    assert (states[-1].loss < 0.1).all()
+
+
+def test_unless_told_otherwise_20_pairs_are_kept_and_5_losses_looked_back_at():
+    states = follow([10.0, 9.0, 8.0, 7.0, 6.0, 5.0, 9.5, 8.0])
+    assert [bool(state.accepted) for state in states] == [True] * 6 + [False, True]
+    running = lbfgs(value_and_grad(rosenbrock), STARTS)
+    assert next(running).snapshot()["pairs"].shape[2] == 20
+
+
+def test_states_say_of_each_image_whether_its_step_was_kept_and_how_many_were_not():
+    for state in run(rosenbrock, STARTS, 3):
+        assert state.accepted.dtype == torch.bool and state.accepted.shape == (4,)
+        assert state.refused.dtype == torch.int64 and state.refused.shape == (4,)
+
+
+@pytest.mark.parametrize(("bad", "emptied"), [((7,), False), ((7, 8), True)])
+def test_a_second_step_taken_back_in_a_row_empties_that_images_history(bad, emptied):
+    calls, slopes = itertools.count(), []
+
+    def evaluate(x):
+        terms, slope = value_and_grad(rosenbrock)(x)
+        slopes.append(slope)
+        poison = torch.nan if next(calls) in bad else 0.0
+        return {"loss": terms["loss"] + torch.tensor([poison, 0.0])}, slope
+
+    states = list(itertools.islice(lbfgs(evaluate, STARTS[:2]), 10))
+    last = bad[-1] + 1  # the step after; the gradient is that of the state before the first bad one
+    moved = states[last].image - states[last - 1].image
+    before = torch.stack([slopes[bad[0] - 1][0], slopes[last - 1][1]])
+    cosines = torch.cosine_similarity(moved, -before)
+    assert (cosines[0] > 1 - 1e-9) == emptied
+    assert cosines[1] < 1 - 1e-9
+
+
+def test_a_step_on_which_the_gradient_stays_leaves_the_history_alone():
+    slopes = []
+
+    def evaluate(x):
+        terms, slope = value_and_grad(rosenbrock)(x)
+        slopes.append(slopes[-1] if len(slopes) == 6 else slope)
+        return terms, slopes[-1]
+
+    states = list(itertools.islice(lbfgs(evaluate, STARTS[:2]), 8))
+    assert states[6].accepted.all()
+    moved = states[7].image - states[6].image
+    assert (torch.cosine_similarity(moved, -slopes[6]) < 1 - 1e-9).all()

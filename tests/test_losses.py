@@ -71,12 +71,25 @@ def test_equation_6_is_the_gradient_of_equation_4_through_the_relu(pre, other):
     assert expected.abs().max() > 0
 
 
+def test_equation_6_holds_for_one_image_of_one_feature_map(pre, other):
+    features, target = pre[:1, :1].requires_grad_(), losses.gram_matrix(other[:1, :1])
+    loss = losses.style_layer_loss(losses.gram_matrix(features), target, 30, 30, 1)
+    (expected,) = torch.autograd.grad(loss.sum(), features)
+    found = losses.style_layer_gradient(features.detach(), target)
+    torch.testing.assert_close(found, expected * (features > 0))
+
+
 def test_equations_5_and_7_are_weighted_sums():
     layers = [torch.tensor([1.0, 2.0]), torch.tensor([10.0, 20.0])]
     style = losses.style_loss(layers, [0.5, 0.25])
     torch.testing.assert_close(style, torch.tensor([3.0, 6.0]))
     total = losses.total_loss(torch.tensor([4.0, 5.0]), style, alpha=2.0, beta=3.0)
     torch.testing.assert_close(total, torch.tensor([17.0, 28.0]))
+
+
+def test_equation_5_takes_one_weight_for_each_layer():
+    with pytest.raises(ValueError, match="shorter"):
+        losses.style_loss([torch.ones(1), torch.ones(1)], [0.5, 0.25, 0.25])
 
 
 def test_paper_ratio_turns_means_into_the_sums_of_equation_7(pre, other):
@@ -126,3 +139,10 @@ def test_total_variation_counts_steps_between_neighbours():
     image = torch.zeros(1, 3, 2, 4, dtype=torch.float64)
     image[..., 2:] = 1.0  # one step of height 1 in each row, of three neighbouring pairs
     torch.testing.assert_close(losses.total_variation(image), torch.tensor([1 / 3]).double())
+
+
+def test_total_variation_is_of_each_image_by_itself():
+    image = torch.zeros(2, 3, 3, 4, dtype=torch.float64)
+    image[0, :, 1:] = 1.0  # one step of height 1 in each column, of two neighbouring pairs
+    image[1, ..., 1:] = 2.0  # one step of height 2 in each row, of three neighbouring pairs
+    torch.testing.assert_close(losses.total_variation(image), torch.tensor([1 / 2, 4 / 3]).double())

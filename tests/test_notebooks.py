@@ -70,6 +70,7 @@ def test_no_two_notebooks_save_under_one_name():
     assert len(saved) > 10 and len(saved) == len(set(saved))
 
 
+@pytest.mark.whole
 @every_figure
 def test_it_runs(path, tmp_path, capsys):
     (outcome,) = runner.run_notebooks([path.stem], profile="smoke", output=tmp_path)

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from stylelab import losses
+from stylelab import objective as module
 from stylelab.errors import NetworkError, SettingError
 from stylelab.objective import (
     Objective,
@@ -11,6 +12,7 @@ from stylelab.objective import (
     content_representation,
     style_representation,
 )
+from stylelab.vgg import VGG
 
 LAYERS = ("conv1_1", "conv2_1", "conv3_1")
 
@@ -119,10 +121,102 @@ def test_the_targets_own_image_has_no_loss_and_no_gradient(tiny_network):
 
 def test_nothing_to_match_is_an_error(tiny_network):
     network = tiny_network()
-    with pytest.raises(SettingError, match="nothing to match"):
+    with pytest.raises(
+        SettingError, match="^nothing to match: give a content target, a style target, or both$"
+    ):
         Objective(network)
-    with pytest.raises(SettingError, match="image 1 of the batch has nothing to match"):
+    with pytest.raises(
+        SettingError,
+        match="^image 1 of the batch has nothing to match: all its weights are 0$",
+    ):
         build(network, [1.0, 0.0], [1.0, 0.0])
     gram = torch.zeros(1, 4, 4).double()
     with pytest.raises(NetworkError, match="no layer conv5_4"):
         Objective(network, style={"conv5_4": Target(gram, torch.ones(1))})
+
+
+def test_the_first_image_with_nothing_to_match_is_named(tiny_network):
+    gram = torch.zeros(1, 6, 6).double()
+    for weights, image in (([0.0, 1.0], 0), ([1.0, 1.0, 0.0], 2)):
+        target = Target(gram, torch.tensor(weights).double())
+        with pytest.raises(SettingError, match=f"image {image} of the batch"):
+            Objective(tiny_network(), style={"conv1_1": target})
+
+
+def test_every_image_can_have_a_target_of_its_own(tiny_network):
+    """Also where the images that need the deeper layer are not the first of the batch."""
+    network, x = tiny_network(), images(3)
+    content = content_representation(network, images(3, 1), ["conv1_2"])["conv1_2"]
+    style = style_representation(network, images(3, 2), ["conv2_1"])["conv2_1"]
+    alpha, beta = torch.tensor([2.0, 1.0, 0.0]).double(), torch.tensor([0.0, 3.0, 1.0]).double()
+    terms, gradient = Objective(
+        network,
+        content={"conv1_2": Target(content, alpha)},
+        style={"conv2_1": Target(style, beta)},
+    ).value_and_grad(x)
+    x.requires_grad_()
+    found = network(x, ["conv1_2", "conv2_1"])
+    grams = losses.gram_matrix(found["conv2_1"]) / 100
+    expected = {
+        "content conv1_2": alpha * (found["conv1_2"] - content).square().mean((1, 2, 3)),
+        "style conv2_1": beta * (grams - style).square().mean((1, 2)),
+    }
+    for name, value in expected.items():
+        torch.testing.assert_close(terms[name], value.detach(), msg=name)
+    (wanted,) = torch.autograd.grad(sum(expected.values()).sum(), x)
+    torch.testing.assert_close(gradient, wanted)
+
+
+def test_a_layer_of_one_feature_map_is_matched():
+    network, x = VGG({"conv1_1": 1}).double(), images(1)
+    style = style_representation(network, images(1, 1), ["conv1_1"])["conv1_1"]
+    torch.testing.assert_close(
+        style, network(images(1, 1), ["conv1_1"])["conv1_1"].square().mean((2, 3))[..., None]
+    )
+    terms, _ = Objective(
+        network, style={"conv1_1": Target(style, torch.ones(1).double())}
+    ).value_and_grad(x)
+    gram = network(x, ["conv1_1"])["conv1_1"].square().mean((2, 3))[..., None]
+    torch.testing.assert_close(terms["style conv1_1"], (gram - style).square().flatten())
+
+
+def test_total_variation_is_weighed_and_counts_for_every_image(tiny_network):
+    network, x = tiny_network(), images(2)
+    without, plain = build(network, [1.0, 1.0], [1.0, 1.0]).value_and_grad(x)
+    terms, gradient = build(network, [1.0, 1.0], [1.0, 1.0], tv_weight=3.0).value_and_grad(x)
+    assert set(terms) - set(without) == {"total variation"}
+    x.requires_grad_()
+    expected = 3 * losses.total_variation(x)
+    torch.testing.assert_close(terms["total variation"], expected.detach())
+    torch.testing.assert_close(gradient - plain, torch.autograd.grad(expected.sum(), x)[0])
+
+
+@pytest.mark.parametrize(("pixels", "sizes"), [(2 * 16 * 24, [2, 2, 1]), (1, [1] * 5)])
+def test_on_a_cpu_only_so_many_pixels_are_evaluated_at_once(
+    tiny_network, monkeypatch, pixels, sizes
+):
+    network, seen = tiny_network(), []
+    objective, x = build(network, [0.0] * 5, [1.0] * 5), images(5, size=24)[:, :, :16]
+    terms, gradient = objective.value_and_grad(x)
+    convolve = network.convolve
+    monkeypatch.setattr(
+        network,
+        "convolve",
+        lambda layer, x: (layer == "conv1_1" and seen.append(len(x))) or convolve(layer, x),
+    )
+    monkeypatch.setattr(module, "CPU_PIXELS", pixels)
+    again, same = objective.value_and_grad(x)
+    assert seen == sizes
+    torch.testing.assert_close(same, gradient)
+    torch.testing.assert_close(again, terms)
+
+
+def test_the_network_sees_its_own_precision_and_the_caller_the_images(tiny_network):
+    network, x = tiny_network(), images(2).float()
+    terms, gradient = build(network, [1.0, 1.0], [1.0, 1.0]).value_and_grad(x)
+    exact, exactly = build(network, [1.0, 1.0], [1.0, 1.0]).value_and_grad(x.double())
+    assert gradient.dtype == torch.float32
+    assert torch.equal(gradient, exactly.float())
+    for name, value in terms.items():
+        assert value.dtype == torch.float32
+        assert torch.equal(value, exact[name].float()), name

@@ -69,5 +69,11 @@ def test_the_workflow_runs_what_there_is():
     assert (inputs["profile"]["default"], inputs["network"]["default"]) == ("paper", "vgg19")
     assert set(inputs["profile"]["options"]) == set(runner.PROFILES)
     assert set(inputs["network"]["options"]) <= set(networks.names())
+    oldest = {
+        re.match(r"[\w-]+", line)[0]: line.partition(">=")[2] for line in PROJECT["dependencies"]
+    }
+    (install,) = (step["run"] for step in workflow["jobs"]["oldest"]["steps"] if "pip" in str(step))
+    for name in ("torch", "torchvision"):
+        assert f'"{name}=={oldest[name]}.*"' in install
     assert workflow["jobs"]["gpu"]["runs-on"] == ["self-hosted", "gpu"]
     assert "workflow_dispatch" in workflow["jobs"]["gpu"]["if"]

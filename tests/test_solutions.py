@@ -79,6 +79,7 @@ def test_it_is_kept_without_outputs(path):
     assert not re.search(r"/(home|Users|root|tmp|work)/", path.read_text(encoding="utf-8"))
 
 
+@pytest.mark.whole
 @every_solution
 def test_it_runs(path, tmp_path):
     (outcome,) = runner.run_notebooks(

@@ -4,6 +4,7 @@ import pytest
 import torch
 import torchvision
 from torch import nn
+from torch.nn import functional as F
 
 from stylelab import networks
 from stylelab.errors import NetworkError, SettingError
@@ -54,6 +55,18 @@ def test_average_pooling_halves_by_the_mean():
     torch.testing.assert_close(found, image.unfold(2, 2, 2).unfold(3, 2, 2).mean((4, 5)))
 
 
+def test_reflect_padding_mirrors_what_each_convolution_sees():
+    network = VGG({"conv1_1": 5, "conv1_2": 4}, padding="reflect").double()
+    image = torch.rand(2, 3, 6, 7, dtype=torch.float64)
+    x = network.input(image)
+    for layer in network.layers:
+        height, width = x.shape[2:]
+        rows, columns = [1, *range(height), height - 2], [1, *range(width), width - 2]
+        conv = network.get_submodule(layer)
+        x = F.conv2d(x[:, :, rows][..., columns], conv.weight, conv.bias).clamp(min=0)
+        torch.testing.assert_close(network(image, [layer])[layer], x)
+
+
 def test_evaluation_stops_at_the_deepest_layer_asked_for(monkeypatch):
     network, seen = VGG(NARROW), []
     convolve = network.convolve
@@ -73,6 +86,14 @@ def test_min_size_is_the_smallest_that_works(padding):
         network(torch.rand(1, 3, least, least), [layer])
         with pytest.raises(SettingError, match=rf"{layer} of vgg needs at least {least} pixels"):
             network(torch.rand(1, 3, least, least - 1), [layer])
+    deepest = {"zeros": 16, "reflect": 32}[padding]  # what conv5_1 needs: 1 or 2 pixels of its own
+    assert [network.min_size([layer]) for layer in STYLE_LAYERS] == [
+        deepest // 16,
+        deepest // 8,
+        deepest // 4,
+        deepest // 2,
+        deepest,
+    ]
 
 
 def test_a_gradient_reaches_the_image_and_only_the_image():
@@ -85,8 +106,11 @@ def test_a_gradient_reaches_the_image_and_only_the_image():
 @pytest.mark.parametrize(
     ("layers", "message"),
     [
-        (["conv4_2", "relu9"], "no layer relu9"),
-        ([], "no layer asked for"),
+        (
+            ["conv4_2", "relu9", "fc6"],
+            r"^network vgg has no layer fc6, relu9; it has conv1_1, con",
+        ),
+        ([], "^no layer asked for; name at least one, such as 'conv4_2'$"),
         (["conv5_4"], "conv5_4"),
     ],
 )
@@ -103,5 +127,13 @@ def test_shapes_and_settings_are_checked():
         VGG(NARROW, pooling="sum")
     with pytest.raises(NetworkError, match="leading part"):
         VGG({"conv1_2": 4})
-    with pytest.raises(SettingError, match=r"\(N, 3, H, W\)"):
-        VGG(NARROW)(torch.rand(3, 32, 32), ["conv1_1"])
+    for shape in ((3, 32, 32), (1, 4, 32, 32)):
+        with pytest.raises(SettingError, match=r"\(N, 3, H, W\), got \(.*, 32, 32\)$"):
+            VGG(NARROW)(torch.rand(shape), ["conv1_1"])
+    for height, width in ((7, 20), (20, 7)):
+        with pytest.raises(SettingError, match=f"^image of {width} x {height} pixels is too small"):
+            VGG(NARROW)(torch.rand(1, 3, height, width), ["conv4_1"])
+
+
+def test_a_network_that_no_file_was_read_for_has_no_hash():
+    assert VGG(NARROW).sha256 == ""
