@@ -1,12 +1,13 @@
 """Both ways of doing a step, on the same images, with the same loss and a full history."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import Tensor
 
 from benchmarks.textbook import HISTORY, Textbook, TextbookLoss
-from stylelab import gallery, networks
+from stylelab import gallery, heap, networks
 from stylelab.lbfgs import lbfgs
 from stylelab.objective import Objective
 from stylelab.synthesis import equal_weights, transfer_objective
@@ -60,6 +61,17 @@ class Stylelab:
     def step(self) -> None:
         """One evaluation of loss and gradient, and one update."""
         self.state = next(self.states)
+
+
+@contextmanager
+def at_work(contender: Textbook | Stylelab) -> Iterator[None]:
+    """What holds while a contender's steps are timed: stylelab keeps the memory it frees.
+
+    A step is done first, since after another contender's there is nothing to keep.
+    """
+    with heap.kept() if isinstance(contender, Stylelab) else nullcontext():
+        contender.step()
+        yield
 
 
 def quadratic(around: Tensor) -> Callable[[Tensor], Tensor]:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import torch
@@ -16,7 +17,7 @@ import stylelab
 from benchmarks import contenders
 from benchmarks.contenders import NAMES, Stylelab, synchronise
 from benchmarks.textbook import Textbook, TextbookLoss
-from stylelab import images
+from stylelab import heap, images
 from stylelab.lbfgs import lbfgs
 from stylelab.vgg import STYLE_LAYERS
 
@@ -40,11 +41,12 @@ def step(network: str, size: int, repeats: int, device: torch.device) -> dict:
     vgg, (content, style) = contenders.load(network, device), contenders.pair(size, device)
     both = {name: contenders.with_full_history(name, vgg, content, style) for name in NAMES}
     seconds: dict[str, list[float]] = {name: [] for name in NAMES}
-    for repeat in range(repeats + 1):
+    for contender in both.values():  # for warming up
+        contender.step()
+    for _ in range(repeats):
         for name, contender in both.items():
-            taken = timed(contender.step, device)
-            if repeat:  # the first is for warming up
-                seconds[name].append(taken)
+            with contenders.at_work(contender):
+                seconds[name].append(timed(contender.step, device))
     return {"pixels": list(content.shape[2:]), "seconds": seconds}
 
 
@@ -53,11 +55,12 @@ def to_loss(
 ) -> dict:
     """Seconds to the loss that the textbook's loop has after `steps` steps, from images to it.
 
-    stylelab from the content image, and coarse to fine; null where the loss was not reached.
+    stylelab from the content image, and coarse to fine, with up to twice as many steps; null where
+    the loss was not reached in them.
     """
     vgg, (content, style) = contenders.load(network, device), contenders.pair(size, device)
     settings = {"plain": 1, "coarse to fine": COARSE_LEVELS}
-    runs = []
+    runs, most = [], 2 * steps
     for _ in range(repeats):
         synchronise(device)
         began = time.perf_counter()
@@ -68,11 +71,12 @@ def to_loss(
         run = {"textbook": {"seconds": records[-1][0], "records": records}}
         del loss, textbook
         for name, levels in settings.items():
-            run[name] = _until(records[-1][1], vgg, content, style, levels, coarse_steps, steps)
+            run[name] = _until(records[-1][1], vgg, content, style, levels, coarse_steps, most)
         runs.append(run)
     return {
         "pixels": list(content.shape[2:]),
         "steps": steps,
+        "most": most,
         "levels": COARSE_LEVELS,
         "coarse_steps": coarse_steps,
         "runs": runs,
@@ -96,11 +100,14 @@ def _until(goal: float, vgg, content, style, levels: int, coarse_steps: int, mos
         start = images.resize(result.images, tuple(content.shape[2:])).to(content)
     before, records = time.perf_counter() - began, []
     objective = contenders.objective(vgg, content, style)
-    for state in lbfgs(objective.value_and_grad, start):
-        loss = float(state.best_loss)  # waits for the device
-        records.append((time.perf_counter() - began, loss))
-        if loss <= goal or state.step == most:
-            break
+    with ExitStack() as on:
+        for state in lbfgs(objective.value_and_grad, start):
+            loss = float(state.best_loss)  # waits for the device
+            records.append((time.perf_counter() - began, loss))
+            if loss <= goal or state.step == most:
+                break
+            if len(records) == 1:
+                on.enter_context(heap.kept())
     reached = records[-1][0] if loss <= goal else None
     return {"seconds": reached, "steps": state.step, "coarse_seconds": before, "records": records}
 
@@ -110,7 +117,7 @@ def _half(image: torch.Tensor) -> tuple[int, int]:
 
 
 def memory(network: str, size: int, device: torch.device) -> dict:
-    """Bytes at the peak of two steps with a full history, above those of the loaded network.
+    """Bytes at the peak of three steps with a full history, above those of the loaded network.
 
     Each contender has a process of its own.
     """
@@ -199,6 +206,7 @@ def rival(size: int, repeats: int, device: torch.device) -> dict:
     with neural_style_program.prepared(vgg, content, style) as program:
         for _ in range(repeats):
             for name, contender in both.items():
-                seconds[name].append(timed(contender.step, device))
+                with contenders.at_work(contender):
+                    seconds[name].append(timed(contender.step, device))
             seconds["neural-style"].append(program.seconds_per_step())
     return {"pixels": list(content.shape[2:]), "seconds": seconds}

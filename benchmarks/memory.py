@@ -25,14 +25,15 @@ def peak(device: torch.device) -> int:
 
 
 def main(name: str, network: str, size: str, device: str) -> None:
-    """Load the network, and unless `name` is "nothing" do two steps with a full history."""
+    """Load the network, and unless `name` is "nothing" do three steps with a full history."""
     where = pick_device(device)
     vgg = contenders.load(network, where)
     content, style = contenders.pair(int(size), where)
     if name != "nothing":
         contender = contenders.with_full_history(name, vgg, content, style)
-        for _ in range(2):
-            contender.step()
+        with contenders.at_work(contender):
+            for _ in range(2):
+                contender.step()
         contenders.synchronise(where)
     print(peak(where))
 

@@ -57,7 +57,7 @@ def to_loss(found: dict, on_cpu: bool) -> list[Row]:
                 continue
             ours = [run[setting]["seconds"] for run in one["runs"]]
             if None in ours:
-                told.append(f"{setting}: not in {one['steps']} steps")
+                told.append(f"{setting}: not in {one['most']} steps")
             else:
                 best.append(median(ours) / theirs)
                 taken = median(run[setting]["steps"] for run in one["runs"])

@@ -19,7 +19,7 @@ FLOAT = 4
 PAIRS = 2 * 20  # s and y of the default history
 VECTORS = 15  # others of an image's size: iterates, gradients, directions, and what is in between
 # Maps held at the peak for each that is computed: features, gradients, copies with an edge.
-MAPS = {"zeros": 1.75, "reflect": 3.0}
+MAPS = {"zeros": 1.75, "reflect": 2.7}
 
 
 def maps_per_pixel(network: VGG, layers: Iterable[str]) -> float:

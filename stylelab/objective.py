@@ -49,7 +49,7 @@ def style_representation(network: VGG, image: Tensor, layers: Sequence[str]) -> 
     with torch.no_grad():
         return {
             layer: gram_matrix(features, network.readout(layer)) / features[0, 0].numel()
-            for layer, features in network(image, layers).items()
+            for layer, features in network.walk(image, layers)
         }
 
 
@@ -129,7 +129,9 @@ class Objective:
 
     def _terms(self, part: Tensor, index: Tensor, layers: set[str]) -> Terms:
         terms: Terms = {}
-        for layer, features in self.network(part, layers).items():
+        # A layer's loss before the next layer: autograd goes the same way back, and has no gradient
+        # of a shallow layer's Gram matrix to keep while it is busy in the deep ones.
+        for layer, features in self.network.walk(part, layers):
             units, readout = self.network.units[layer], self.network.readout(layer)
             positions = features[0, 0].numel()
             if (target := self.content.get(layer)) is not None:

@@ -6,6 +6,7 @@ optimisation with what it has.
 
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from stylelab import checkpoint as checkpoints
-from stylelab import memory
+from stylelab import heap, memory
 from stylelab.errors import SettingError, StylelabError
 from stylelab.exits import is_memory
 from stylelab.lbfgs import State, lbfgs
@@ -91,9 +92,14 @@ def optimise(
     began, terms, interrupted = time.perf_counter() - kept.seconds, [], False
     stuck = torch.zeros(len(start), dtype=torch.bool)
     try:
-        with tqdm(total=steps, desc=label, disable=not progress, unit="step") as bar:
+        with (
+            tqdm(total=steps, desc=label, disable=not progress, unit="step") as bar,
+            ExitStack() as on,
+        ):
             for state in kept.states(lbfgs(objective.value_and_grad, start, resume=kept.resume)):
                 terms.append(state.terms)
+                if len(terms) == 1:
+                    on.enter_context(heap.kept())
                 bar.update(state.step - bar.n)
                 if state.step % CHECK == 0 and isinstance(state, State):
                     stuck = (state.refused >= STUCK).cpu()  # waits for the device

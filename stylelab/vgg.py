@@ -5,7 +5,7 @@ arXiv 1409.1556) without the fully connected layers. "conv4_2" always means the 
 the ReLU. `stylelab.networks` knows where weights come from; this module only evaluates them.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -100,12 +100,19 @@ class VGG(nn.Module):
     def forward(self, image: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
         """Feature maps of `image` at `layers`; evaluation stops at the deepest one.
 
+        As `walk`, which see, all at once: for each layer, in network order, its activation.
+        """
+        return dict(self.walk(image, layers))
+
+    def walk(self, image: Tensor, layers: Iterable[str]) -> Iterator[tuple[str, Tensor]]:
+        """Feature maps of `image` at `layers`, one after the other as they are computed.
+
         Args:
             image: `(N, 3, H, W)`, sRGB in [0, 1].
             layers: names out of `self.layers`, in any order.
 
-        Returns:
-            For each layer, in network order, its activation after the ReLU, `(N, N_l, H_l, W_l)`.
+        Yields:
+            Each layer, in network order, and its activation after the ReLU, `(N, N_l, H_l, W_l)`.
 
         Raises:
             NetworkError: for an unknown layer.
@@ -119,14 +126,13 @@ class VGG(nn.Module):
                 f"image of {image.shape[3]} x {image.shape[2]} pixels is too small: {asked[-1]} of "
                 f"{self.name} needs at least {least} pixels on each side"
             )
-        x, found = self.input(image), {}
+        x = self.input(image)
         for layer in self.widths:
             x = F.relu_(self.convolve(layer, x))
             if layer in asked:
-                found[layer] = x
+                yield layer, x
             if layer == asked[-1]:
                 break
-        return found
 
     def convolve(self, layer: str, x: Tensor) -> Tensor:
         """From the layer before, `(N, C, H, W)`, to `layer` before its ReLU, a pooling included."""

@@ -133,6 +133,7 @@ def test_the_table_tells_medians_ratios_and_goals():
         "memory/random/1024": {"bytes": {"textbook": 10**10, "stylelab": 4 * 10**9}},
         "to-loss/vgg19-mini/256": {
             "steps": 500,
+            "most": 1000,
             "runs": [
                 {
                     "textbook": {"seconds": 100, "records": [[100, 2.0]]},
@@ -155,7 +156,7 @@ def test_the_table_tells_medians_ratios_and_goals():
     assert row("time per pixel, vgg19-mini") == ["not measured", "–"]
     assert row("peak memory, VGG-19") == ["0.40 (4.00 GB, textbook 10.00 GB)", "yes"]
     told, verdict = row("to textbook's loss, vgg19-mini, 256")
-    assert "plain: not in 500 steps; coarse to fine 0.20 (20 s, 60 steps)" in told
+    assert "plain: not in 1000 steps; coarse to fine 0.20 (20 s, 60 steps)" in told
     assert verdict == "yes"
     told, verdict = row("a finished transfer, vgg19-mini, 256")
     assert told.startswith("12 s") and "loss 1.50 of textbook's" in told and verdict == "**no**"

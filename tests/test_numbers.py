@@ -218,8 +218,8 @@ with open("/proc/self/clear_refs", "w") as file:
     file.write("5")  # forget the peak so far
 before = told("VmRSS")
 contender = contenders.with_full_history("stylelab", network, content, style)
-contender.step()
-contender.step()
+with contenders.at_work(contender):
+    contender.step()
 taken = told("VmHWM") - before
 print(taken / memory.need(contenders.objective(network, content, style), content))
 """
