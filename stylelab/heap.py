@@ -2,7 +2,7 @@
 
 glibc hands the memory of a large tensor back to the system as soon as it is freed, and the system
 clears every page of it before giving it out again. A step frees and asks for the same gigabytes
-each time: of images of 2048 pixels a third of its time went into that.
+each time, and of large images a good part of its time went into that.
 """
 
 import ctypes
