@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.textbook import HISTORY, Textbook, TextbookLoss
-from stylelab import gallery, heap, networks
+from stylelab import gallery, networks
+from stylelab.engine import heap
 from stylelab.lbfgs import lbfgs
 from stylelab.objective import Objective
 from stylelab.synthesis import equal_weights, transfer_objective

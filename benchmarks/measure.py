@@ -17,7 +17,8 @@ import stylelab
 from benchmarks import contenders
 from benchmarks.contenders import NAMES, Stylelab, synchronise
 from benchmarks.textbook import Textbook, TextbookLoss
-from stylelab import heap, images
+from stylelab import images
+from stylelab.engine import heap
 from stylelab.lbfgs import lbfgs
 from stylelab.vgg import STYLE_LAYERS
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.report import NETWORKS
 from benchmarks.store import RESULTS, read
-from stylelab.images import atomic
+from stylelab.files.local import atomic
 
 COLOURS = {"textbook": "#b3541e", "stylelab": "#1f5f8b"}
 

@@ -10,7 +10,7 @@ import torch
 
 from stylelab import __version__
 from stylelab.errors import SettingError
-from stylelab.images import atomic
+from stylelab.files.local import atomic
 
 RESULTS = Path(__file__).parent / "results"
 

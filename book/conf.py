@@ -14,7 +14,7 @@ import ziamath
 from docutils import nodes
 from sphinx.util import logging
 
-from stylelab import lecture
+from stylelab.app import lecture
 
 ROOT = Path(__file__).resolve().parents[1]
 ABOUT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]

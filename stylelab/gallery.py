@@ -10,8 +10,6 @@ stand in for the artworks of figure 3.
 
 import difflib
 import json
-import os
-import sys
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -20,10 +18,10 @@ from pathlib import Path
 from torch import Tensor
 
 from stylelab import images
-from stylelab.download import fetch
 from stylelab.errors import ImageError, SettingError
+from stylelab.files.download import fetch
+from stylelab.files.local import ASSETS, cache_dir
 
-ASSETS = Path(__file__).parent / "assets"
 KINDS = ("paper", "embedded")
 PACKAGES = {"skimage": "scikit-image", "sklearn": "scikit-learn"}
 
@@ -157,23 +155,6 @@ def cast(kind: str) -> dict[str, str]:
     """
     _check_kind(kind)
     return dict(CASTS[kind])
-
-
-def cache_dir() -> Path:
-    """The folder of downloaded files: `$STYLELAB_CACHE`, or the user's cache folder.
-
-    Files already in it, under the names of `assets/gallery.json` and with their hashes, need no
-    download; another file of such a name is kept as NAME.old when the right one takes its place.
-    """
-    if chosen := os.environ.get("STYLELAB_CACHE"):
-        return Path(chosen).expanduser()
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or "~/AppData/Local"
-    elif sys.platform == "darwin":
-        base = "~/Library/Caches"
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "stylelab"
 
 
 def _check_kind(kind: str) -> None:

@@ -2,15 +2,13 @@
 
 Everywhere in stylelab an image is a float32 tensor `(N, 3, H, W)`, sRGB in [0, 1]. Whatever a file
 holds (grey, palette, alpha, CMYK, 16 bits, a colour profile, a rotated camera) ends here:
-`stylelab.decode` and `stylelab.encode` know the file formats.
+`stylelab.files.decode` and `stylelab.files.encode` know the file formats.
 """
 
 import os
 import stat
 import tempfile
-import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +17,9 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 from torch.nn import functional as F
 
-from stylelab import decode, encode
-from stylelab.errors import ImageError, SettingError, StylelabError
+from stylelab.errors import ImageError, SettingError
+from stylelab.files import decode, encode
+from stylelab.files.local import atomic
 
 
 def load_image(path: str | os.PathLike[str], size: int | None = None) -> Tensor:
@@ -174,31 +173,6 @@ def check_output(path: str | os.PathLike[str], *, bits: int = 8) -> Path:
         raise ImageError(
             f"{path} cannot be written ({error.strerror}); choose a folder you may write to"
         ) from error
-
-
-@contextmanager
-def atomic(
-    path: str | os.PathLike[str], error: type[StylelabError] = StylelabError
-) -> Iterator[Path]:
-    """A temporary path beside `path`: what is written to it becomes `path`, whole or not at all.
-
-    Missing folders are made. After any exception the temporary file is gone and `path` as it was.
-
-    Raises:
-        StylelabError: (or the given `error`) if the file system refuses.
-    """
-    path = Path(path)
-    temporary = path.with_name(f".{path.stem[:40]}-{uuid.uuid4().hex}{path.suffix}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        os.replace(temporary, path)
-    except OSError as problem:
-        reason = problem.strerror or problem
-        raise error(f"{path} cannot be written ({reason}); choose another place") from problem
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
 
 
 def _check_suffix(path: Path, bits: int) -> str:

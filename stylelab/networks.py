@@ -22,8 +22,9 @@ import safetensors
 import torch
 from torch import Tensor, nn
 
-from stylelab import download, gallery, rescale
+from stylelab import rescale
 from stylelab.errors import NetworkError, SettingError, StylelabError
+from stylelab.files import download, local
 from stylelab.vgg import LAYERS, VGG, VGG19_WIDTHS
 
 
@@ -95,7 +96,7 @@ def path(name: str) -> Path | None:
     source = info(name)
     if source.file is None:
         return None
-    return (gallery.cache_dir() if source.url else gallery.ASSETS) / source.file
+    return (local.cache_dir() if source.url else local.ASSETS) / source.file
 
 
 def is_cached(name: str) -> bool:

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from stylelab import checkpoint as checkpoints
-from stylelab import heap, memory
+from stylelab.engine import checkpoint as checkpoints
+from stylelab.engine import heap, memory
+from stylelab.engine.memory import is_memory
 from stylelab.errors import SettingError, StylelabError
-from stylelab.exits import is_memory
 from stylelab.lbfgs import State, lbfgs
 from stylelab.objective import Objective
 
@@ -75,7 +75,7 @@ def optimise(
     """Minimise `objective` from `start` `(N, 3, H, W)` with L-BFGS for `steps` steps.
 
     Args:
-        checkpoint: a file, or `stylelab.checkpoint.Checkpoint`, to keep where it stands in, and to
+        checkpoint: a file, or `stylelab.engine.checkpoint.Checkpoint`, to keep where it stands in, and to
             go on from if it is there. It stays: remove it when the images are saved.
 
     Raises:

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from stylelab import gallery
 from stylelab.errors import StylelabError
-from stylelab.images import atomic
+from stylelab.files import local
+from stylelab.files.local import atomic
 from stylelab.vgg import VGG
 
 PHOTOGRAPHS = ("pagoda", "coffee", "cat", "astronaut")  # of the gallery, at 256 px
@@ -66,7 +67,7 @@ def to_mean_activation_one(network: VGG) -> None:
     written to they are measured at each loading.
     """
     name = f"activations-{network.sha256[:16]}-{network.pooling}.safetensors"
-    cached = gallery.cache_dir() / name
+    cached = local.cache_dir() / name
     try:
         means = safetensors.torch.load_file(cached)
     except (OSError, safetensors.SafetensorError):

@@ -9,7 +9,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from stylelab import checkpoint as checkpoints
+from stylelab.engine import checkpoint as checkpoints
 from stylelab.errors import SettingError
 from stylelab.images import resize
 from stylelab.objective import Objective, Target, content_representation, style_representation

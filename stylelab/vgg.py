@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stylelab import winograd
+from stylelab.engine import winograd
 from stylelab.errors import NetworkError, SettingError
 
 LAYERS = tuple(

@@ -1,4 +1,4 @@
-"""stylelab.animation: which steps a film shows, and the file it makes of them."""
+"""stylelab.figures.films: which steps a film shows, and the file it makes of them."""
 
 import itertools
 
@@ -6,8 +6,8 @@ import pytest
 import torch
 from PIL import Image, ImageSequence
 
-from stylelab import animation
 from stylelab.errors import SettingError
+from stylelab.figures import films as animation
 
 
 @pytest.mark.parametrize("steps", [0, 1, 2, 5, 29, 30, 200, 500, 100_000])

@@ -22,8 +22,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stylelab import runner
-from stylelab.execute import this_interpreter
+from stylelab.runs import notebooks as runner
+from stylelab.runs.execute import this_interpreter
 
 sync_api = pytest.importorskip(
     "playwright.sync_api", reason="playwright is not installed: pip install playwright"

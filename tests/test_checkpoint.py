@@ -10,10 +10,15 @@ import pytest
 import torch
 from toys import until, write
 
-from stylelab import checkpoint, cli, fingerprint, jobs, optimisation, runner, synthesis
-from stylelab.checkpoint import Checkpoint
+from stylelab import optimisation, synthesis
+from stylelab.cli.main import main as cli
+from stylelab.engine import checkpoint, fingerprint
+from stylelab.engine.checkpoint import Checkpoint
 from stylelab.errors import SettingError, StylelabError
-from stylelab.images import atomic, load_image, save_image
+from stylelab.files.local import atomic
+from stylelab.images import load_image, save_image
+from stylelab.runs import jobs
+from stylelab.runs import notebooks as runner
 
 ROOT = Path(__file__).parents[1]
 STEPS = 26  # more than the 20 pairs of the optimiser's history: its ring wraps
@@ -318,7 +323,8 @@ def test_a_folder_for_all_that_a_notebook_does(run, tmp_path, monkeypatch):
 
 OFTEN = """
 import sys
-from stylelab import checkpoint, cli
+from stylelab.cli.main import main as cli
+from stylelab.engine import checkpoint
 checkpoint.SECONDS = 0.0
 sys.exit(cli.main())
 """
@@ -385,7 +391,8 @@ COUNTING = """
 import os
 import torch
 import stylelab
-from stylelab import checkpoint, optimisation
+from stylelab import optimisation
+from stylelab.engine import checkpoint
 checkpoint.SECONDS = 0.0
 original = optimisation.lbfgs
 def counting(value_and_grad, start, resume=None):

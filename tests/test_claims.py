@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from stylelab import claims, gallery, objective, synthesis
+from stylelab import gallery, objective, synthesis
+from stylelab.figures import claims
 from stylelab.networks import load
 from stylelab.vgg import STYLE_LAYERS
 

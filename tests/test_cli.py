@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from stylelab import __version__, cli, gallery, networks, optimisation, runner, synthesis
+from stylelab import __version__, gallery, networks, optimisation, synthesis
+from stylelab.cli.main import main as cli
 from stylelab.errors import DownloadError, StylelabError
 from stylelab.images import load_image, read_metadata, save_image
+from stylelab.runs import notebooks as runner
 
 ROOT = Path(__file__).parents[1]
 
@@ -293,7 +295,7 @@ def test_nothing_to_verify(folder, capsys, arguments, code):
 
 
 def test_verify_says_what_it_needs(folder, capsys, monkeypatch):
-    monkeypatch.setitem(sys.modules, "stylelab.verify", None)
+    monkeypatch.setitem(sys.modules, "stylelab.figures.verify", None)
     assert run("verify", ".") == 1
     assert "pip install 'stylelab[notebooks]'" in complaint(capsys)
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from stylelab import diagrams
+from stylelab.figures import diagrams
 
 
 def test_filters_that_vary_most_come_first_and_none_says_the_same_again():

@@ -6,7 +6,9 @@ import json
 import pytest
 import torch
 
-from stylelab import crops, distill, lesson, networks, readouts
+from stylelab import networks
+from stylelab.distil import crops, lesson, readouts
+from stylelab.distil import training as distill
 from stylelab.errors import SettingError
 from stylelab.images import save_image
 from stylelab.losses import gram_matrix

@@ -21,9 +21,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from toys import until
 
-from stylelab import download, web
-from stylelab.download import fetch, sha256_of
 from stylelab.errors import DownloadError, SettingError
+from stylelab.files import download, web
+from stylelab.files.download import fetch, sha256_of
 
 DATA = bytes(range(256)) * 2000
 SHA = hashlib.sha256(DATA).hexdigest()

@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 
 from stylelab import figures, gallery, synthesis
-from stylelab.download import sha256_of
 from stylelab.errors import SettingError
+from stylelab.files.download import sha256_of
 from stylelab.images import load_image
 
 

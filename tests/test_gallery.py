@@ -15,6 +15,7 @@ from PIL import Image
 
 from stylelab import gallery
 from stylelab.errors import DownloadError, ImageError, SettingError, StylelabError
+from stylelab.files import local
 
 
 def picture() -> bytes:
@@ -156,7 +157,7 @@ def test_cache_folder(monkeypatch, tmp_path):
     monkeypatch.setenv("STYLELAB_CACHE", "~/somewhere")
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
-    assert gallery.cache_dir() == tmp_path / "somewhere"
+    assert local.cache_dir() == tmp_path / "somewhere"
     monkeypatch.delenv("STYLELAB_CACHE")
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setenv("LOCALAPPDATA", str(tmp_path / "local"))
@@ -166,7 +167,7 @@ def test_cache_folder(monkeypatch, tmp_path):
         ("win32", "local/stylelab"),
     ):
         monkeypatch.setattr(sys, "platform", platform)
-        assert gallery.cache_dir() == tmp_path / folder
+        assert local.cache_dir() == tmp_path / folder
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert gallery.cache_dir() == tmp_path / "xdg" / "stylelab"
+    assert local.cache_dir() == tmp_path / "xdg" / "stylelab"

@@ -8,8 +8,9 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
 from toys import write
 
-from stylelab import runner, uptodate
 from stylelab.errors import StylelabError
+from stylelab.runs import notebooks as runner
+from stylelab.runs import uptodate
 
 FILE = Path(__file__).parents[1] / "tools" / "gallery.py"
 SPEC = importlib.util.spec_from_file_location("gallery_tool", FILE)
@@ -21,7 +22,7 @@ CELLS = [
     "for _ in tqdm(range(3)): print('a step')\nwarnings.warn('noise')",
     """
 from IPython.display import Image, display
-from stylelab.manifest import note_file
+from stylelab.figures.manifest import note_file
 Path("panels").mkdir(exist_ok=True)
 for file in ("figure.png", "figure.json", "panels/a.png"):
     Path(file).write_text(f"{file} of {size} pixels")

@@ -7,14 +7,16 @@ import sys
 import pytest
 import torch
 
-from stylelab import heap, networks, optimisation, synthesis
+from stylelab import networks, optimisation, synthesis
+from stylelab.engine import heap
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="it is glibc's memory")
 
 MEASURE = """
 import resource
 import torch
-from stylelab import heap, networks, synthesis
+from stylelab import networks, synthesis
+from stylelab.engine import heap
 
 def resident():
     with open("/proc/self/status") as file:

@@ -14,8 +14,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stylelab import cli, load_image
-from stylelab.controls import uploaded
+from stylelab import load_image
+from stylelab.app.controls import uploaded
+from stylelab.cli.main import main as cli
 from stylelab.errors import ImageError, StylelabError
 
 CONTENTS = dict(hostile.contents())

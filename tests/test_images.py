@@ -10,9 +10,10 @@ import pytest
 import torch
 from PIL import Image, ImageCms
 
-from stylelab import decode
 from stylelab.errors import ImageError, SettingError, StylelabError
-from stylelab.images import atomic, check_output, load_image, read_metadata, resize, save_image
+from stylelab.files import decode
+from stylelab.files.local import atomic
+from stylelab.images import check_output, load_image, read_metadata, resize, save_image
 
 
 def ramp(channels: int, dtype: type, height: int = 5, width: int = 7) -> np.ndarray:

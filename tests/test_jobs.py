@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 from toys import heed_interrupts, is_running, until, write
 
-from stylelab import capacity, runner, uptodate
 from stylelab.errors import SettingError
+from stylelab.runs import capacity, uptodate
+from stylelab.runs import notebooks as runner
 
 DRAW = """
 import os
-from stylelab.manifest import note_file
+from stylelab.figures.manifest import note_file
 open(f"{name}.json", "w").write(f"{name} {size}")
 note_file(f"{name}.json")
 """

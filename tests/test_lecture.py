@@ -1,4 +1,4 @@
-"""stylelab.scrubber and stylelab.lecture: pictures to scrub through, and the folder they are in."""
+"""stylelab.app.scrubber and stylelab.app.lecture: pictures to scrub through, and the folder they are in."""
 
 import json
 import re
@@ -11,10 +11,11 @@ import torch
 from browser import browser
 from PIL import Image
 
-from stylelab import gallery, lecture
+from stylelab import gallery
+from stylelab.app import lecture
+from stylelab.app.scrubber import Scrubber, number
 from stylelab.errors import ImageError, SettingError, StylelabError
 from stylelab.images import save_image
-from stylelab.scrubber import Scrubber, number
 
 LAYERS, RATIOS = ("conv1_1", "conv2_1", "conv3_1"), (1e-1, 1e-3)
 

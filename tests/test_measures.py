@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from stylelab import gallery, measures
+from stylelab import gallery
+from stylelab.figures import measures
 from stylelab.losses import gram_matrix
 from stylelab.vgg import STYLE_LAYERS
 

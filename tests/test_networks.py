@@ -9,8 +9,10 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from stylelab import download, gallery, networks, readouts, rescale
+from stylelab import gallery, networks, rescale
+from stylelab.distil import readouts
 from stylelab.errors import DownloadError, NetworkError, SettingError
+from stylelab.files import download
 from stylelab.losses import gram_matrix
 from stylelab.vgg import LAYERS, STYLE_LAYERS
 

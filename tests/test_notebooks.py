@@ -9,7 +9,7 @@ import nbformat
 import pytest
 from PIL import Image
 
-from stylelab import runner
+from stylelab.runs import notebooks as runner
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 FIGURES = [path for path in NOTEBOOKS if path.name[0].isdigit()]

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from stylelab import cli, gallery, memory, networks, optimisation, synthesis
+from stylelab import gallery, networks, optimisation, synthesis
+from stylelab.cli.main import main as cli
+from stylelab.engine import memory
 from stylelab.errors import SettingError
 from stylelab.images import load_image, save_image
 from stylelab.vgg import STYLE_LAYERS
@@ -204,7 +206,7 @@ def test_the_estimate_is_what_a_run_takes(name):
     script = f"""
 import torch
 from benchmarks import contenders
-from stylelab import memory
+from stylelab.engine import memory
 
 def told(what):
     with open("/proc/self/status") as file:

@@ -9,7 +9,8 @@ from pathlib import Path
 import yaml
 
 import stylelab
-from stylelab import networks, runner
+from stylelab import networks
+from stylelab.runs import notebooks as runner
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -49,7 +50,7 @@ def test_an_import_needs_the_core_dependencies_alone():
     code = (
         "import sys\n"
         f"for name in {others}: sys.modules[name] = None\n"  # importing one of these now fails
-        "import stylelab, stylelab.cli, stylelab.commands, stylelab.runner\n"
+        "import stylelab, stylelab.cli.main, stylelab.cli.commands, stylelab.runs.notebooks\n"
         "network = stylelab.load('random')"
     )
     done = subprocess.run(

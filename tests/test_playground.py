@@ -8,11 +8,12 @@ import pytest
 import torch
 from PIL import Image
 
-from stylelab import gallery, live_view
+from stylelab import gallery
+from stylelab.app import live_view
+from stylelab.app.playground import Playground
 from stylelab.errors import ImageError, SettingError
 from stylelab.images import resize, save_image
-from stylelab.playground import Playground
-from stylelab.settings import Settings, read_settings
+from stylelab.runs.settings import Settings, read_settings
 
 
 @pytest.fixture

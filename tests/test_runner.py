@@ -13,8 +13,9 @@ import pytest
 from nbclient.exceptions import DeadKernelError
 from toys import heed_interrupts, is_running, until, write
 
-from stylelab import networks, runner
+from stylelab import networks
 from stylelab.errors import SettingError, StylelabError
+from stylelab.runs import notebooks as runner
 
 NAMES = ["02_content_reconstructions", "03_style_reconstructions", "05_style_transfers"]
 FOUND = [Path(f"{name}.ipynb") for name in NAMES]

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from stylelab import images, synthesis
+from stylelab.app.session import Session
 from stylelab.errors import ImageError, NetworkError, SettingError
-from stylelab.session import Session
-from stylelab.settings import Settings, metadata, read_settings
+from stylelab.runs.settings import Settings, metadata, read_settings
 from stylelab.vgg import STYLE_LAYERS
 
 
@@ -236,7 +236,7 @@ def test_settings_survive_in_a_picture(tmp_path, tiny_network):
 
 
 def test_settings_of_a_picture_by_the_command_line_are_read(tmp_path):
-    from stylelab.cli import main
+    from stylelab.cli.main import main
 
     for seed, name in enumerate(("a.png", "b.png")):
         images.save_image(picture(seed, 64, 80), tmp_path / name)

@@ -6,7 +6,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from stylelab import runner
+from stylelab.runs import notebooks as runner
 
 COURSE = Path(__file__).parents[1] / "notebooks"
 SOLUTIONS = sorted((COURSE / "solutions").glob("*.ipynb"))

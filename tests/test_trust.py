@@ -25,26 +25,22 @@ from hypothesis import strategies as st
 from test_lecture import Page
 from toys import write
 
-from stylelab import (
-    cli,
-    diagrams,
-    distill,
-    execute,
-    figures,
-    gallery,
-    lecture,
-    live_view,
-    networks,
-    runner,
-)
-from stylelab.animation import save_animation
+from stylelab import figures, gallery, networks
+from stylelab.app import lecture, live_view
+from stylelab.app.playground import Playground
+from stylelab.app.scrubber import Scrubber
+from stylelab.cli.exits import complain
+from stylelab.cli.main import main as cli
+from stylelab.distil import training as distill
 from stylelab.errors import NetworkError, SettingError, StylelabError
-from stylelab.exits import complain, printable
+from stylelab.figures import diagrams
+from stylelab.figures.films import save_animation
+from stylelab.figures.verify import verify
+from stylelab.files.text import printable
 from stylelab.images import save_image
-from stylelab.playground import Playground
-from stylelab.scrubber import Scrubber
-from stylelab.settings import Settings, metadata
-from stylelab.verify import verify
+from stylelab.runs import execute
+from stylelab.runs import notebooks as runner
+from stylelab.runs.settings import Settings, metadata
 
 ROOT = Path(__file__).resolve().parents[1]
 CODE = "__import__('pathlib').Path({!r}).touch()"

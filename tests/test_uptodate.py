@@ -8,12 +8,15 @@ import pytest
 from nbformat.v4 import new_output
 from toys import write
 
-from stylelab import execute, gallery, manifest, networks, runner, uptodate
+from stylelab import gallery, networks
+from stylelab.figures import manifest
+from stylelab.runs import execute, uptodate
+from stylelab.runs import notebooks as runner
 
 RUN = ["01_one"]
 MAKE = """
 from pathlib import Path
-from stylelab.manifest import note_file
+from stylelab.figures.manifest import note_file
 Path("panels").mkdir(exist_ok=True)
 for name in ("figure.png", "panels/a.png"):
     Path(name).write_text(f"{name} of {size}")

@@ -7,8 +7,9 @@ import pytest
 
 from stylelab import figures, gallery, networks
 from stylelab.errors import StylelabError
+from stylelab.figures.verify import verify
+from stylelab.files import local
 from stylelab.images import load_image, save_image
-from stylelab.verify import verify
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +105,7 @@ def test_another_network_is_not_judged_by(folder, network, said):
 
 def test_a_network_out_of_a_file_is_named(folder, tmp_path):
     file = tmp_path / "mine.safetensors"
-    shutil.copy(gallery.ASSETS / "vgg19-mini.safetensors", file)
+    shutil.copy(local.ASSETS / "vgg19-mini.safetensors", file)
     record = json.loads((folder / "figure5.json").read_text())
     change(folder, network=record["network"] | {"name": "mine"})
     assert "from the record" in verify(folder)[0]

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from stylelab import winograd
+from stylelab.engine import winograd
 from stylelab.vgg import LAYERS, VGG
 
 

@@ -18,10 +18,10 @@ from urllib.parse import quote
 import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell
 
-from stylelab import runner
+from stylelab.cli.exits import guarded
 from stylelab.errors import SettingError, StylelabError
-from stylelab.exits import guarded
-from stylelab.images import atomic
+from stylelab.files.local import atomic
+from stylelab.runs import notebooks as runner
 
 ROOT = Path(__file__).resolve().parents[1]
 BADGES, SETUP = "badges", "colab-setup"  # the cells' ids; the second is its tag as well

@@ -2,7 +2,7 @@
 
 python tools/curves.py CURVE.json [CURVE.json ...] [--output FOLDER]
 
-draws the figure `curves` from the `curve.json` of one run of `stylelab.distill`, or of several that
+draws the figure `curves` from the `curve.json` of one run of `stylelab.distil.training`, or of several that
 followed one another.
 """
 

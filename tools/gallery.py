@@ -17,10 +17,11 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
-from stylelab import runner, uptodate
+from stylelab.cli.exits import guarded
 from stylelab.errors import StylelabError
-from stylelab.exits import guarded
-from stylelab.images import atomic
+from stylelab.files.local import atomic
+from stylelab.runs import notebooks as runner
+from stylelab.runs import uptodate
 
 ROOT = Path(__file__).resolve().parents[1]
 QUICK = "quick-vgg19-mini"

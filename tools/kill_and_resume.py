@@ -29,13 +29,14 @@ from stylelab import load_image, save_image
 ROOT = Path(__file__).resolve().parents[1]
 OFTEN = """
 import sys
-from stylelab import checkpoint, cli
+from stylelab.cli.main import main as cli
+from stylelab.engine import checkpoint
 checkpoint.SECONDS = 0.1
 sys.exit(cli.main())
 """
 NOTEBOOK = """
 import torch, stylelab
-from stylelab import checkpoint
+from stylelab.engine import checkpoint
 checkpoint.SECONDS = 0.1
 network = stylelab.load("vgg19-mini")
 content, style = (stylelab.load_image(name) for name in ("../photo.png", "../painting.png"))

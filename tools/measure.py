@@ -14,7 +14,9 @@ from pathlib import Path
 
 import safetensors
 
-from stylelab import crops, gallery, load, networks, readouts
+from stylelab import gallery, load, networks
+from stylelab.distil import crops, readouts
+from stylelab.files import local
 from stylelab.vgg import STYLE_LAYERS
 
 
@@ -39,7 +41,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=200, help="of held-out images (default: 200)")
     options = parser.parse_args()
     named = options.network in networks.names()
-    path = gallery.ASSETS / f"{options.network}.safetensors" if named else Path(options.network)
+    path = local.ASSETS / f"{options.network}.safetensors" if named else Path(options.network)
     network = load(options.network)
     with safetensors.safe_open(path, "pt") as file:
         header = json.loads(file.metadata()["stylelab"])

@@ -15,9 +15,9 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Browser, sync_playwright
 
+from stylelab.cli.exits import guarded
 from stylelab.errors import SettingError, StylelabError
-from stylelab.exits import guarded
-from stylelab.images import atomic
+from stylelab.files.local import atomic
 
 ROOT = Path(__file__).resolve().parents[1]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")

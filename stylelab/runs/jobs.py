@@ -19,17 +19,20 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from stylelab import manifest, uptodate
+from stylelab.figures import manifest
+from stylelab.runs import uptodate
 
 PATIENCE = 30.0  # seconds that interrupted workers are given to end their kernels
-CHECKPOINTS = "STYLELAB_CHECKPOINTS"  # `stylelab.checkpoint`, which brings PyTorch, looks there
+CHECKPOINTS = (
+    "STYLELAB_CHECKPOINTS"  # `stylelab.engine.checkpoint`, which brings PyTorch, looks there
+)
 
 
 @dataclass(frozen=True)
 class Job:
     """A notebook to run in `folder`, where the executed one is kept, with these parameters.
 
-    `fingerprint` sums up all that goes into it, as `stylelab.uptodate` reckons. With `checkpoint`
+    `fingerprint` sums up all that goes into it, as `stylelab.runs.uptodate` reckons. With `checkpoint`
     it goes on from where its optimisations stood when an earlier run of the same was killed.
     """
 
@@ -61,7 +64,7 @@ class Outcome:
         error: the failing cell and its error, or what else went wrong; empty if nothing did.
         interrupted: whether it was stopped with Ctrl-C.
         up_to_date: whether it was left as it is, since nothing had changed.
-        files: what it saved, as far as `stylelab.manifest` was told.
+        files: what it saved, as far as `stylelab.figures.manifest` was told.
     """
 
     name: str
@@ -80,7 +83,7 @@ class Outcome:
 
 def run_one(job: Job, progress: bool = True) -> Outcome:
     """Run one notebook in this process; whatever is wrong with it stands in its `Outcome`."""
-    from stylelab import execute  # of the notebooks extra
+    from stylelab.runs import execute  # of the notebooks extra
 
     error, interrupted, files, began = "", False, (), time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="stylelab-notes-") as scratch:

@@ -1,6 +1,6 @@
 """How alike two pictures are: in pixels, edges, colours, content and style.
 
-These judge finished pictures, for `stylelab.claims`. Content and style are computed here without
+These judge finished pictures, for `stylelab.figures.claims`. Content and style are computed here without
 `stylelab.losses` and the objective, position by position as the definitions say, so that a mistake
 there does not pass unseen. Pictures are `(1, 3, H, W)`, sRGB in [0, 1].
 """

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from stylelab import figures, gallery, networks
-from stylelab.download import sha256_of
 from stylelab.errors import StylelabError
+from stylelab.files.download import sha256_of
 from stylelab.images import load_image
 from stylelab.vgg import VGG
 

@@ -1,4 +1,4 @@
-"""The command line: its words and their help; `stylelab.commands` does the work.
+"""The command line: its words and their help; `stylelab.cli.commands` does the work.
 
 PyTorch and all that needs it is imported where it is used, so that `stylelab --help` comes at once.
 """
@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from stylelab import __version__
+from stylelab.cli.exits import MISUSED, complain, guarded
 from stylelab.errors import SettingError
-from stylelab.exits import MISUSED, complain, guarded
-from stylelab.runner import PROFILES, is_named
+from stylelab.runs.notebooks import PROFILES, is_named
 
 ABOUT = """\
 Image Style Transfer Using Convolutional Neural Networks (Gatys, Ecker, Bethge 2016), figure by
@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def work() -> int:
         arguments = _parser().parse_args(argv)
-        from stylelab import commands
+        from stylelab.cli import commands
 
         return {
             "figures": commands.figures,

@@ -1,15 +1,17 @@
-"""What the commands do, from the arguments that `stylelab.cli` has read to an exit code."""
+"""What the commands do, from the arguments that `stylelab.cli.main` has read to an exit code."""
 
 from argparse import Namespace
 from pathlib import Path
 
 from torch import Tensor
 
-from stylelab import checkpoint, gallery, images, networks, runner, synthesis
-from stylelab.download import sha256_of
+from stylelab import gallery, images, networks, synthesis
+from stylelab.cli.exits import FAILED, INTERRUPTED, complain, say
+from stylelab.engine import checkpoint
 from stylelab.errors import DownloadError, ImageError, SettingError, StylelabError
-from stylelab.exits import FAILED, INTERRUPTED, complain, say
-from stylelab.settings import Settings, metadata
+from stylelab.files.download import sha256_of
+from stylelab.runs import notebooks as runner
+from stylelab.runs.settings import Settings, metadata
 from stylelab.vgg import CONTENT_LAYER, STYLE_LAYERS, VGG
 
 
@@ -39,7 +41,7 @@ def figures(arguments: Namespace) -> int:
 def verify(arguments: Namespace) -> int:
     """Print what there is to say of a folder's figures, and whether all of it is well."""
     try:
-        from stylelab.verify import verify
+        from stylelab.figures.verify import verify
     except ModuleNotFoundError as error:
         raise StylelabError(
             f"verifying figures needs {error.name}: pip install 'stylelab[notebooks]'"

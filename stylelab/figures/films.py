@@ -9,8 +9,9 @@ from torch import Tensor
 
 from stylelab.errors import SettingError
 from stylelab.figures import check_names
-from stylelab.images import atomic, resize
-from stylelab.manifest import note_file
+from stylelab.figures.manifest import note_file
+from stylelab.files.local import atomic
+from stylelab.images import resize
 
 STRIP = 22  # pixels under the picture, for the step
 

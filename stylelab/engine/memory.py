@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from stylelab.capacity import GB, free
 from stylelab.objective import CPU_PIXELS, Objective
+from stylelab.runs.capacity import GB, free
 from stylelab.vgg import VGG
 
 FLOAT = 4
@@ -58,3 +58,11 @@ def say_if_short(objective: object, start: Tensor) -> None:
     """Say so on stderr when more may be needed than is free; the work begins all the same."""
     if isinstance(objective, Objective) and need(objective, start) > free(str(start.device)):
         tqdm.write(f"stylelab: {sentence(objective, start)}", file=sys.stderr)
+
+
+def is_memory(error: BaseException) -> bool:
+    """Whether memory was short; PyTorch on the CPU has no exception of its own for that."""
+    if isinstance(error, MemoryError):
+        return True
+    words = ("out of memory", "not enough memory", "can't allocate memory")
+    return any(said in str(error) for said in words)

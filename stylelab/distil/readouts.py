@@ -14,7 +14,8 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from stylelab.images import atomic, load_image
+from stylelab.files.local import atomic
+from stylelab.images import load_image
 from stylelab.objective import style_representation
 from stylelab.vgg import STYLE_LAYERS, VGG
 

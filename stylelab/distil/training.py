@@ -8,7 +8,7 @@ layer is fed the teacher's features, so that no layer waits for the ones before 
 pooling, where the layer before learns with it, since average pooling must do what the teacher's max
 pooling does); then the student is fed its own, and all layers learn together.
 
-    python -m stylelab.distill --teacher FILE_OR_NETWORK --images FOLDER --output build/distill
+    python -m stylelab.distil.training --teacher FILE_OR_NETWORK --images FOLDER --output build/distill
 
 trains, or resumes from the checkpoint in the output folder, and exports a `.safetensors` network.
 """
@@ -25,11 +25,14 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from stylelab import exits, networks, readouts
-from stylelab.crops import Crops, split
+from stylelab import networks
+from stylelab.cli import exits
+from stylelab.distil import readouts
+from stylelab.distil.crops import Crops, split
+from stylelab.distil.lesson import Lesson, build_student
 from stylelab.errors import SettingError
-from stylelab.images import atomic, load_image
-from stylelab.lesson import Lesson, build_student
+from stylelab.files.local import atomic
+from stylelab.images import load_image
 from stylelab.vgg import VGG
 
 
@@ -154,8 +157,8 @@ def export(student: VGG, teacher: VGG, images: Path, path: Path, recipe: Recipe)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command line, `python -m stylelab.distill --help`; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m stylelab.distill", description=__doc__)
+    """The command line, `python -m stylelab.distil.training --help`; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m stylelab.distil.training", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--teacher", required=True, help="a network's name or weights file")
     parser.add_argument(

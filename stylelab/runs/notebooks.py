@@ -10,12 +10,13 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from stylelab import capacity, uptodate
+from stylelab.cli.exits import complain
 from stylelab.errors import SettingError, StylelabError
-from stylelab.exits import complain, printable
-from stylelab.jobs import Job, Outcome, run_at_once, run_in_turn
+from stylelab.files.text import printable
+from stylelab.runs import capacity, uptodate
+from stylelab.runs.jobs import Job, Outcome, run_at_once, run_in_turn
 
-PACKAGE = Path(__file__).resolve().parent
+PACKAGE = Path(__file__).resolve().parents[1]
 NOTEBOOKS = PACKAGE.parent / "notebooks"
 
 # What papermill injects into a notebook's `parameters` cell. `size` is the longer side in pixels.
@@ -96,7 +97,7 @@ def run_notebooks(
     """Run notebooks in order; a failing one is kept and reported, and the others still run.
 
     Executed notebooks, figures and records go to one folder, where each kernel runs: `output` is
-    injected as ".". A notebook that is up to date there (`stylelab.uptodate`) does not run again.
+    injected as ".". A notebook that is up to date there (`stylelab.runs.uptodate`) does not run again.
     Ctrl-C ends the run; what is finished stays, and the outcomes say what was interrupted.
 
     Args:
@@ -212,13 +213,13 @@ def kernel_environment() -> dict[str, str]:
 
 
 def _import_execute():
-    """`stylelab.execute`, whose imports are not core dependencies."""
+    """`stylelab.runs.execute`, whose imports are not core dependencies."""
     missing = [name for name in ("papermill", "ipykernel") if not importlib.util.find_spec(name)]
     if missing:
         raise StylelabError(
             f"running notebooks needs {' and '.join(missing)}: pip install 'stylelab[notebooks]'"
         )
-    from stylelab import execute
+    from stylelab.runs import execute
 
     return execute
 

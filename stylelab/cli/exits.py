@@ -6,7 +6,9 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from stylelab.engine.memory import is_memory
 from stylelab.errors import SettingError, StylelabError
+from stylelab.files.text import printable
 
 FAILED, MISUSED, INTERRUPTED = 1, 2, 130  # exit codes, besides 0
 
@@ -55,21 +57,3 @@ def complain(message: object, code: int = FAILED) -> int:
 def say(message: str) -> None:
     """Print on stdout, at once, what a terminal cannot take for orders."""
     print(printable(message), flush=True)
-
-
-def printable(text: str) -> str:
-    """`text` with escapes, such as \\x1b, in place of what a terminal would obey or not show.
-
-    Names of files and what others wrote may hold such characters; ends of lines stay.
-    """
-    return "".join(
-        char if char.isprintable() or char == "\n" else ascii(char)[1:-1] for char in text
-    )
-
-
-def is_memory(error: BaseException) -> bool:
-    """Whether memory was short; PyTorch on the CPU has no exception of its own for that."""
-    if isinstance(error, MemoryError):
-        return True
-    words = ("out of memory", "not enough memory", "can't allocate memory")
-    return any(said in str(error) for said in words)

@@ -15,11 +15,11 @@ import ipywidgets as widgets
 from torch import Tensor
 
 from stylelab import gallery, networks
-from stylelab.download import sha256_of
+from stylelab.app.live_view import picture
 from stylelab.errors import SettingError, StylelabError
+from stylelab.files.download import sha256_of
 from stylelab.images import load_image, resize
-from stylelab.live_view import picture
-from stylelab.settings import Settings
+from stylelab.runs.settings import Settings
 from stylelab.synthesis import STARTS
 from stylelab.vgg import LAYERS, STYLE_LAYERS
 

@@ -1,4 +1,4 @@
-"""What a student network is to learn of its teacher: the errors that `stylelab.distill` lowers."""
+"""What a student network is to learn of its teacher: the errors that `stylelab.distil.training` lowers."""
 
 import math
 

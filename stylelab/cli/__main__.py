@@ -1,6 +1,6 @@
 """`python -m stylelab` is `stylelab`."""
 
-from stylelab.cli import main
+from stylelab.cli.main import main
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -1,10 +1,10 @@
 """Style transfer as an app for a notebook: choose two images, start, turn the knobs, watch.
 
-    from stylelab.playground import Playground
+    from stylelab.app.playground import Playground
 
     Playground()
 
-The transfer is a `stylelab.session.Session`; this module shows it. Events of the page and the
+The transfer is a `stylelab.app.session.Session`; this module shows it. Events of the page and the
 thread that watches the session take turns by one lock.
 """
 
@@ -17,11 +17,11 @@ from pathlib import Path
 import ipywidgets as widgets
 
 from stylelab import images, networks
-from stylelab.controls import Controls, guarded, upload_button, uploaded
+from stylelab.app.controls import Controls, guarded, upload_button, uploaded
+from stylelab.app.live_view import STYLE, before_after, curves, picture
+from stylelab.app.session import FAILED, FINISHED, PAUSED, STOPPED, Session, Snapshot
 from stylelab.errors import StylelabError
-from stylelab.live_view import STYLE, before_after, curves, picture
-from stylelab.session import FAILED, FINISHED, PAUSED, STOPPED, Session, Snapshot
-from stylelab.settings import LIVE, Settings, metadata, read_settings
+from stylelab.runs.settings import LIVE, Settings, metadata, read_settings
 
 INTERVAL = 0.25  # seconds between two looks at the session: what the page is sent is bounded by it
 

@@ -19,11 +19,13 @@ from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 import stylelab
-from stylelab import claims, gallery
-from stylelab.download import sha256_of
+from stylelab import gallery
 from stylelab.errors import SettingError
-from stylelab.images import atomic, save_image
-from stylelab.manifest import note_file
+from stylelab.figures import claims
+from stylelab.figures.manifest import note_file
+from stylelab.files.download import sha256_of
+from stylelab.files.local import atomic
+from stylelab.images import save_image
 from stylelab.synthesis import Result
 from stylelab.vgg import VGG
 
@@ -135,7 +137,7 @@ def make_record(
     facts: Mapping[str, float] | None = None,
 ) -> dict:
     """How a figure was made, ready for JSON: all that is needed to make it again, its losses, and
-    what the paper claims about it (`stylelab.claims`), judged by its panels.
+    what the paper claims about it (`stylelab.figures.claims`), judged by its panels.
 
     Args:
         figure: the figure's name.

@@ -25,7 +25,7 @@ from stylelab import networks, synthesis
 from stylelab.errors import SettingError
 from stylelab.images import resize
 from stylelab.lbfgs import State, lbfgs
-from stylelab.settings import LIVE, Settings
+from stylelab.runs.settings import LIVE, Settings
 from stylelab.vgg import VGG
 
 RUNNING, PAUSED = "running", "paused"

@@ -11,10 +11,11 @@ from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from stylelab.download import sha256_of
 from stylelab.errors import StylelabError
+from stylelab.files import local
+from stylelab.files.download import sha256_of
 
-PACKAGE = Path(__file__).resolve().parent
+PACKAGE = Path(__file__).resolve().parents[1]
 DRAWN_WITH = ("torch", "torchvision", "numpy", "pillow", "matplotlib")
 
 
@@ -32,7 +33,7 @@ def surroundings(values: Mapping[str, object]) -> dict[str, object]:
     code = [
         path
         for path in sorted(PACKAGE.rglob("*"))
-        if path.is_file() and (path.suffix == ".py" or gallery.ASSETS in path.parents)
+        if path.is_file() and (path.suffix == ".py" or local.ASSETS in path.parents)
     ]
     network = str(values["network"])
     named = network in networks.names()
@@ -71,7 +72,7 @@ def remember(executed: Path, fingerprint: str, made: Iterable[Path]) -> None:
     Raises:
         StylelabError: if that cannot be written.
     """
-    from stylelab.images import atomic
+    from stylelab.files.local import atomic
 
     folder = executed.resolve().parent
     outputs = {}
@@ -124,7 +125,7 @@ def _image(name: str) -> str:
 
     entry = gallery.info(name)
     try:
-        path = gallery.cache_dir() / entry.file if entry.kind == "paper" else gallery.path(name)
+        path = local.cache_dir() / entry.file if entry.kind == "paper" else gallery.path(name)
     except StylelabError:  # the package it ships in is missing; who needs the image will say so
         return ""
     return sha256_of(path) if path.is_file() else ""

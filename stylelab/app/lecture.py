@@ -4,7 +4,7 @@
 
 The folder is made from a run of notebook 06:
 
-    python -m stylelab.lecture build/quick-vgg19-mini figures/lecture
+    python -m stylelab.app.lecture build/quick-vgg19-mini figures/lecture
 """
 
 import argparse
@@ -15,12 +15,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stylelab import gallery
+from stylelab.app.scrubber import Scrubber, number
+from stylelab.cli.exits import guarded
 from stylelab.errors import SettingError, StylelabError
-from stylelab.exits import guarded
-from stylelab.images import atomic
-from stylelab.scrubber import Scrubber, number
+from stylelab.files.local import atomic
 
-FOLDER = Path(__file__).resolve().parents[1] / "figures" / "lecture"  # of a checkout
+FOLDER = Path(__file__).resolve().parents[2] / "figures" / "lecture"  # of a checkout
 INDEX = "index.json"
 TEXTS = ("rows", "columns", "ends", "network", "note", "credits")  # of a Scrubber, kept as they are
 STARTS = {"noise": "white noise", "content": "the photograph", "style": "the painting"}
@@ -122,7 +122,7 @@ def from_run(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Make a lecture's folder from that of a run."""
-    parser = argparse.ArgumentParser("python -m stylelab.lecture", description=main.__doc__)
+    parser = argparse.ArgumentParser("python -m stylelab.app.lecture", description=main.__doc__)
     parser.add_argument("run", help="folder of a run, such as build/quick-vgg19-mini")
     parser.add_argument("folder", help="where the pictures go, such as figures/lecture")
     parser.add_argument("--quality", type=int, default=80, help="of the JPEGs (default: 80)")
@@ -175,7 +175,7 @@ def _read(path: Path) -> dict:
     except FileNotFoundError:
         raise StylelabError(
             f"{path} does not exist; stylelab figures 06 renders the pictures, and "
-            "python -m stylelab.lecture RUN FOLDER puts them into a folder"
+            "python -m stylelab.app.lecture RUN FOLDER puts them into a folder"
         ) from None
     except (OSError, ValueError) as error:
         raise StylelabError(f"{path} cannot be read ({error})") from error

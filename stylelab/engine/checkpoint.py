@@ -25,10 +25,10 @@ from safetensors.numpy import save_file
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from stylelab.engine.fingerprint import OPAQUE, fingerprint
 from stylelab.errors import SettingError, StylelabError
-from stylelab.exits import printable
-from stylelab.fingerprint import OPAQUE, fingerprint
-from stylelab.images import atomic
+from stylelab.files.local import atomic
+from stylelab.files.text import printable
 from stylelab.lbfgs import State
 from stylelab.objective import Objective
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from stylelab import measures
+from stylelab.figures import measures
 from stylelab.vgg import CONTENT_LAYER, STYLE_LAYERS, VGG
 
 

@@ -1,6 +1,5 @@
 """One file from the web: resumed, retried, verified, and only then put in place."""
 
-import hashlib
 import io
 import os
 import string
@@ -12,19 +11,14 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from stylelab import web
 from stylelab.errors import DownloadError, SettingError
-from stylelab.exits import printable
+from stylelab.files import web
+from stylelab.files.local import sha256_of
+from stylelab.files.text import printable
 
 TRIES = 4  # in a row, without progress to speak of
 PAUSE = 1.0  # seconds before the second try; doubled before each further one
 LONGEST_PAUSE = 60.0  # the most that a server's Retry-After is granted
-
-
-def sha256_of(path: str | os.PathLike[str]) -> str:
-    """The SHA-256 of a file, as 64 hexadecimal digits."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def fetch(url: str, path: str | os.PathLike[str], sha256: str, *, progress: bool = True) -> Path:

@@ -1,6 +1,6 @@
 """One notebook through papermill: run by this very interpreter, its progress shown from outside.
 
-Needs the notebooks extra; `stylelab.runner` imports this module when it runs something.
+Needs the notebooks extra; `stylelab.runs.notebooks` imports this module when it runs something.
 """
 
 import ast
@@ -20,7 +20,7 @@ from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NBClientEngine, papermill_engines
 
 from stylelab.errors import SettingError, StylelabError
-from stylelab.exits import printable
+from stylelab.files.text import printable
 
 KERNEL = "python3"
 BAR = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt} of {total_fmt} cells, {elapsed}{postfix}"

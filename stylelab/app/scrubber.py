@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from stylelab.errors import ImageError, SettingError
-from stylelab.gallery import ASSETS
+from stylelab.files.local import ASSETS
 from stylelab.images import load_image
 
 Picture = Tensor | str | os.PathLike[str]

@@ -1,0 +1,1 @@
+"""The command line, `stylelab`. Nothing imports it."""

@@ -1,0 +1,1 @@
+"""Files: decoding, encoding, downloading, writing. Everything but the method may import it."""

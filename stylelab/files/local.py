@@ -1,0 +1,61 @@
+"""Files on this computer: the cache folder, hashes, and writing a file whole or not at all."""
+
+import hashlib
+import os
+import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from stylelab.errors import StylelabError
+
+ASSETS = Path(__file__).resolve().parents[1] / "assets"  # what ships with the package
+
+
+def cache_dir() -> Path:
+    """The folder of downloaded files: `$STYLELAB_CACHE`, or the user's cache folder.
+
+    Files already in it, under the names of `assets/gallery.json` and with their hashes, need no
+    download; another file of such a name is kept as NAME.old when the right one takes its place.
+    """
+    if chosen := os.environ.get("STYLELAB_CACHE"):
+        return Path(chosen).expanduser()
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA") or "~/AppData/Local"
+    elif sys.platform == "darwin":
+        base = "~/Library/Caches"
+    else:
+        base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(base).expanduser() / "stylelab"
+
+
+def sha256_of(path: str | os.PathLike[str]) -> str:
+    """The SHA-256 of a file, as 64 hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def atomic(
+    path: str | os.PathLike[str], error: type[StylelabError] = StylelabError
+) -> Iterator[Path]:
+    """A temporary path beside `path`: what is written to it becomes `path`, whole or not at all.
+
+    Missing folders are made. After any exception the temporary file is gone and `path` as it was.
+
+    Raises:
+        StylelabError: (or the given `error`) if the file system refuses.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.stem[:40]}-{uuid.uuid4().hex}{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        os.replace(temporary, path)
+    except OSError as problem:
+        reason = problem.strerror or problem
+        raise error(f"{path} cannot be written ({reason}); choose another place") from problem
+    finally:
+        with suppress(OSError):
+            temporary.unlink()

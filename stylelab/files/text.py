@@ -1,0 +1,11 @@
+"""Text for a terminal."""
+
+
+def printable(text: str) -> str:
+    """`text` with escapes, such as \\x1b, in place of what a terminal would obey or not show.
+
+    Names of files and what others wrote may hold such characters; ends of lines stay.
+    """
+    return "".join(
+        char if char.isprintable() or char == "\n" else ascii(char)[1:-1] for char in text
+    )
