@@ -102,7 +102,7 @@ def card(name: str) -> str:
 
 myst_substitutions = {
     "gallery": "\n".join(card(name) for name in FIGURES if (GALLERY / f"{name}.png").exists()),
-    "scrubber": f"```{{raw}} html\n{lecture.from_folder()._repr_html_()}\n```",
+    "scrubber": f"```{{raw}} html\n{lecture.page()._repr_html_()}\n```",
 }
 
 

@@ -54,16 +54,23 @@ STYLE = """<style>
 </style>"""
 
 
-def picture(image: Tensor, alt: str, *, height: str = "100%") -> str:
-    """An `<img>` of `image` `(1, 3, H, W)`, sRGB in [0, 1], fitted into `height` of CSS."""
+def jpeg(image: Tensor, quality: int = 88) -> bytes:
+    """`image` `(1, 3, H, W)`, sRGB in [0, 1], as a JPEG file."""
     pixels = image[0].clamp(0, 1).mul(255).round().byte().permute(1, 2, 0).cpu().numpy()
     buffer = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, "JPEG", quality=88)
-    data = base64.b64encode(buffer.getvalue()).decode()
-    return (
-        f'<img alt="{escape(alt)}" decoding="sync" style="height: {escape(height)}" '
-        f'src="data:image/jpeg;base64,{data}">'
-    )
+    Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, "JPEG", quality=quality)
+    return buffer.getvalue()
+
+
+def image_tag(picture: bytes, alt: str, attributes: str = "") -> str:
+    """An `<img>` that holds a JPEG file, with a description and further HTML attributes."""
+    data = base64.b64encode(picture).decode()
+    return f'<img alt="{escape(alt)}" src="data:image/jpeg;base64,{data}" {attributes}>'
+
+
+def picture(image: Tensor, alt: str, *, height: str = "100%") -> str:
+    """An `<img>` of `image` `(1, 3, H, W)`, sRGB in [0, 1], fitted into `height` of CSS."""
+    return image_tag(jpeg(image), alt, f'decoding="sync" style="height: {escape(height)}"')
 
 
 def before_after(before: Tensor, after: Tensor, share: float) -> Tensor:
