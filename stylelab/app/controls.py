@@ -14,9 +14,9 @@ from stylelab.app.image_choice import UPLOAD_LIMIT, ImageChoice, Report
 from stylelab.errors import SettingError
 from stylelab.runs.options import Option
 from stylelab.runs.settings import LIVE, OPTIONS, Settings
-from stylelab.vgg import LAYERS, STYLE_LAYERS
+from stylelab.vgg import STYLE_LAYERS, VGG19
 
-CONTENT_LAYERS = LAYERS[: LAYERS.index("conv5_1") + 1]  # those that every network has
+CONTENT_LAYERS = tuple(layer for layer in VGG19.layers if layer <= "conv5_1")  # of vgg19-mini
 ONE_SIZE = "levels"  # a session works at one size, so this setting has no control
 ROW = {"width": "100%", "margin": "1px 0"}
 
@@ -113,9 +113,8 @@ class LayerWeights(widgets.VBox):
         self.observe(self._show, "value")
 
     def _read(self, _: object) -> None:
-        self.value = {
-            layer: weight.value for layer, (box, weight) in self.rows.items() if box.value
-        }
+        ticked = {layer: slider for layer, (box, slider) in self.rows.items() if box.value}
+        self.value = {layer: slider.value for layer, slider in ticked.items()}
 
     def _show(self, change: dict) -> None:
         for layer, (box, slider) in self.rows.items():

@@ -14,7 +14,6 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from stylelab.errors import SettingError
 from stylelab.figures import COLOURS
 from stylelab.vgg import resize
 
@@ -49,12 +48,7 @@ def before_after(before: Tensor, after: Tensor, share: float) -> Tensor:
         before: `(1, 3, H, W)`, resized to the size of `after` if it has another.
         after: `(1, 3, H, W)`, sRGB in [0, 1].
         share: the part of the width that shows `before`, in [0, 1]; 0 and 1 draw no line.
-
-    Raises:
-        SettingError: if `share` is out of range.
     """
-    if not 0 <= share <= 1:
-        raise SettingError(f"share must be in [0, 1], got {share}")
     width, both = after.shape[3], after.clone()
     cut = round(share * width)
     both[..., :cut] = resize(before, tuple(after.shape[2:]))[..., :cut]

@@ -159,9 +159,8 @@ class Playground(widgets.VBox):
             return
         self.progress.max, self.progress.value = max(now.settings.steps, now.step, 1), now.step
         self.progress.description = f"Step {now.step} of {now.settings.steps}"
-        self.losses.value = curves(
-            now.losses, now.settings.steps, [step for step, _ in now.changes]
-        )
+        changes = [step for step, _ in now.changes]
+        self.losses.value = curves(now.losses, now.settings.steps, changes)
 
     def _watch(self, session: Session) -> None:
         while session is self.session:

@@ -66,14 +66,12 @@ class Snapshot:
         return self.status in ENDS
 
     @property
-    def image(self) -> Tensor | None:
-        """The current iterate `(1, 3, H, W)`, sRGB in [0, 1], on the CPU; None before the first."""
-        return None if self.state is None else _on_cpu(self.state.image)
-
-    @property
     def best(self) -> Tensor | None:
-        """Like `image`, but the iterate of lowest loss since the last change of the objective."""
-        return None if self.state is None else _on_cpu(self.state.best)
+        """The image of lowest loss since the last change of the objective; None before the first.
+
+        `(1, 3, H, W)`, sRGB clamped to [0, 1], on the CPU.
+        """
+        return None if self.state is None else self.state.best.detach().clamp(0, 1).float().cpu()
 
 
 class Session:
@@ -100,9 +98,7 @@ class Session:
         device: str = "auto",
     ) -> None:
         if settings.levels != 1:
-            raise SettingError(
-                f"a session works at one size; levels must be 1, not {settings.levels}"
-            )
+            raise SettingError(f"levels must be 1 in a session, got {settings.levels}")
         self.network = network  # None until it is loaded
         self._images, self._device = (content, style), pick_device(device)
         self._condition = threading.Condition()  # guards the attributes below
@@ -213,25 +209,24 @@ class Session:
         network = self.network or networks.load(name, device=self._device)
         with self._condition:  # from here on, `change` checks the layers itself
             network.check_layers(self._now.settings.layers)
-            self.network = network
-        settings = self._now.settings
+            self.network, settings = network, self._now.settings
         content, style = (resize(image, settings.size) for image in self._images)
-        image, objective = None, None
+        transfer = settings.as_transfer(content, style)
+        objective = synthesis.transfer_objective(network, [transfer])
+        image = synthesis.transfer_start(network, [transfer])
+        hooks = [*network.hooks, self._hook]
         while True:
-            transfer = settings.as_transfer(content, style)
-            if objective is None or settings.layers != self._in_force.layers:
-                objective = synthesis.transfer_objective(network, [transfer])
-            else:
-                objective = _reweighted(objective, settings)
-            if image is None:
-                image = synthesis.transfer_start(network, [transfer])
-            self._in_force, self._first, self._outcome = settings, self._now.step, FINISHED
-            hooks = [*network.hooks, self._hook]
+            self._in_force, self._first = settings, self._now.step
             optimise(objective, image, OPTIONS["steps"].most, hooks=hooks, progress=False)
             if self._outcome != CHANGED:
                 return self._outcome
             image, settings = self._now.state.image, self._now.settings
-            # Settings in force for no step do not count.
+            if settings.layers == self._in_force.layers:
+                objective = _reweighted(objective, settings)
+            else:
+                transfer = settings.as_transfer(content, style)
+                objective = synthesis.transfer_objective(network, [transfer])
+            # A later change at the same step replaces the earlier one.
             earlier = [change for change in self._now.changes if change[0] < self._now.step]
             self._set(changes=(*earlier, (self._now.step, settings)))
 
@@ -239,6 +234,9 @@ class Session:
         """Report each state, then wait while paused; return at the end or after a change."""
         began = time.perf_counter()
         for state in states:
+            if state.step == len(run.earlier):  # the first state, perhaps of a checkpoint
+                self._losses += enumerate(map(_values, run.earlier), self._first)
+                began -= run.seconds
             self._report(state, time.perf_counter() - began)
             yield state
             self._outcome = self._next()
@@ -248,10 +246,9 @@ class Session:
         self._outcome = FINISHED  # no step lowers the loss any more
 
     def _report(self, state: State, seconds: float) -> None:
-        values = torch.stack([value[0] for value in state.terms.values()]).tolist()
-        step = self._first + state.step
+        step, values = self._first + state.step, _values(state.terms)
         with self._condition:
-            self._losses.append((step, dict(zip(state.terms, values, strict=True))))
+            self._losses.append((step, values))
             if step >= self._pause_at:
                 self._pause_at = math.inf
                 self._want(PAUSED)
@@ -284,5 +281,7 @@ def _reweighted(objective: Objective, settings: Settings) -> Objective:
     return Objective(objective.network, terms)
 
 
-def _on_cpu(image: Tensor) -> Tensor:
-    return image.detach().clamp(0, 1).float().cpu()
+def _values(terms: Mapping[str, Tensor]) -> dict[str, float]:
+    """The loss of each term, in one transfer from the device."""
+    values = torch.stack([loss[0] for loss in terms.values()]).tolist()
+    return dict(zip(terms, values, strict=True))
