@@ -127,16 +127,18 @@ class LayerWeights(widgets.VBox):
     def _row(layer: str, option: Option) -> tuple[widgets.Checkbox, widgets.FloatSlider]:
         box = widgets.Checkbox(True, description=layer, indent=False, tooltip=f"Match {layer}")
         box.layout = widgets.Layout(width="84px", flex="0 0 auto")
-        least, most = option.usual
-        weight = widgets.FloatSlider(
-            *(1.0, least, most, 0.1),
+        slider = widgets.FloatSlider(
+            value=1,
+            min=option.usual[0],
+            max=option.usual[1],
+            description=layer,  # for screen readers; not shown, as the checkbox shows the same
             tooltip=f"Weight of {layer} relative to the others",
-            **{"readout_format": ".1f", "continuous_update": False},
+            readout_format=".1f",
+            continuous_update=False,
             layout={"flex": "1 1 0", "min_width": "0", "width": "auto"},
         )
-        # The slider's own label is for screen readers: the checkbox shows the same.
-        weight.description, weight.style.description_width = layer, "0"
-        return box, weight
+        slider.style.description_width = "0"
+        return box, slider
 
 
 def _widget(option: Option, choices: tuple[str, ...]) -> widgets.Widget:

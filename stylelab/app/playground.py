@@ -101,6 +101,7 @@ class Playground(widgets.VBox):
         self.controls.add_class("left")
         picture_side.add_class("right")
         body = widgets.HBox([self.controls, picture_side])
+        body.add_class("body")
         style = f"<style>{(ASSETS / 'playground.css').read_text('utf-8')}</style>"
         super().__init__([widgets.HTML(style, layout={"display": "none"}), body, self.results])
         self.add_class("stylelab")
