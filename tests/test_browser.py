@@ -195,13 +195,16 @@ def test_the_limit_of_uploads_is_shown_and_can_be_raised(page, workplace):
 
 
 def test_it_is_as_narrow_as_a_phone(page):
+    page.keyboard.press("Control+b")  # closes the list of files
     page.set_viewport_size({"width": 400, "height": 800})
     app = page.locator(".stylelab")
+    app.evaluate("app => app.scrollIntoView({block: 'start'})")
     look(page, "0-narrow")
     assert app.evaluate("app => app.scrollWidth <= app.clientWidth")
     right, left = (app.locator(side).bounding_box() for side in (".right", ".left"))
     assert right["y"] >= left["y"] + left["height"]  # below the controls
     page.set_viewport_size({"width": 1280, "height": 720})
+    page.keyboard.press("Control+b")
 
 
 def test_a_transfer_is_watched_paused_changed_saved_and_loaded(page, workplace):

@@ -91,7 +91,7 @@ class Playground(widgets.VBox):
         row = [self.start_button, self.pause_button, self.stop_button]
         row += [self.keep_button, self.save_button, self.load_button]
         right = [
-            widgets.HBox(row, layout={"align_items": "center"}),
+            widgets.HBox(row, layout={"align_items": "center", "flex_flow": "row wrap"}),
             self.preview,
             self.compare,
             self.progress,
