@@ -200,6 +200,7 @@ def test_it_is_as_narrow_as_a_phone(page):
     app = page.locator(".stylelab")
     app.evaluate("app => app.scrollIntoView({block: 'start'})")
     look(page, "0-narrow")
+    assert 250 < app.bounding_box()["width"] < 400
     assert app.evaluate("app => app.scrollWidth <= app.clientWidth")
     right, left = (app.locator(side).bounding_box() for side in (".right", ".left"))
     assert right["y"] >= left["y"] + left["height"]  # below the controls
@@ -273,3 +274,12 @@ def test_a_transfer_is_watched_paused_changed_saved_and_loaded(page, workplace):
     shown = app.locator(".widget-hslider .widget-readout").nth(0).inner_text()
     assert float(shown) == pytest.approx(record["alpha_beta"], rel=0.06)
     look(page, "6-loaded")
+
+
+def test_arrow_keys_reach_the_lecture_page_and_not_jupyterlab(page):
+    lecture = page.locator(".stylelab-scrubber")
+    lecture.locator("input[type=range]").focus()
+    for key in ("ArrowLeft", "ArrowUp"):
+        page.keyboard.press(key)
+    assert lecture.locator("output").inner_text() == "Style layers up to conv4_1, α/β = 1e-4"
+    assert lecture.locator("input[type=range]").evaluate("slider => slider.matches(':focus')")
