@@ -56,8 +56,7 @@ class Result:
     Attributes:
         images: the best iterates, `(N, 3, H, W)`, sRGB clamped to [0, 1], on the CPU.
         history: weighted loss per term after every step, from the start on: `(steps + 1, N)` each.
-        steps: steps done.
-        seconds: wall time of the optimisation.
+        steps, seconds: steps done, and their wall time.
         interrupted: whether it was stopped before the steps asked for.
         stuck: whether some image had no accepted step any more; its best image is from before.
     """
@@ -121,19 +120,18 @@ def optimise(
         raise SettingError(f"steps must be a whole number, 0 or more, got {steps!r}")
     if start.dtype in (torch.float16, torch.bfloat16):  # the network's; L-BFGS needs more digits
         start = start.float()
-    run, stuck = Run(objective, start, steps, label), False
+    run, stuck, finished = Run(objective, start, steps, label), False, False
 
     def states() -> Iterator[State]:
-        nonlocal stuck
+        nonlocal stuck, finished
         for state in optimiser(objective.value_and_grad, run.start, resume=run.resume):
             run.resume = None  # large
             yield state
             if state.step % CHECK == 0:  # waits for the device
                 refusing = state.refused >= STUCK
-                stuck = bool(refusing.any())
-                if refusing.all():
-                    return
-            if state.step >= steps:
+                stuck, finished = bool(refusing.any()), bool(refusing.all())
+            finished = finished or state.step >= steps
+            if finished:
                 return
 
     if hooks is None:
@@ -152,5 +150,4 @@ def optimise(
     history = {name: torch.stack([row[name] for row in losses]).cpu() for name in losses[0]}
     images = state.best.detach().clamp(0, 1).float().cpu()  # waits for the device
     seconds = run.seconds + time.perf_counter() - began
-    interrupted = state.step < steps and not stuck
-    return Result(images, history, state.step, seconds, interrupted, stuck)
+    return Result(images, history, state.step, seconds, not finished, stuck)
