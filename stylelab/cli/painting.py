@@ -1,0 +1,140 @@
+"""The command `transfer`: everything that can be wrong is found before the work."""
+
+from argparse import Namespace
+from pathlib import Path
+
+import torch
+
+from stylelab import gallery, images, networks, synthesis
+from stylelab.cli.exits import INTERRUPTED, complain, say
+from stylelab.engine import memory
+from stylelab.engine.checkpoint import Checkpoint
+from stylelab.engine.devices import pick_device
+from stylelab.errors import ImageError, SettingError
+from stylelab.files import decode
+from stylelab.files.local import sha256_of
+from stylelab.runs.settings import OPTIONS, Settings, metadata
+from stylelab.vgg import VGG
+
+Sides = tuple[int, int]  # width and height, in pixels
+
+
+def transfer(arguments: Namespace) -> int:
+    """Paint one image in the style of another."""
+    paths = {role: _find(getattr(arguments, role)) for role in ("content", "style")}
+    originals = {role: decode.size_of(path) for role, path in paths.items()}
+    output = images.check_output(arguments.output, bits=arguments.bits)
+    checkpoint = Checkpoint(arguments.checkpoint) if arguments.checkpoint else None
+    _check_distinct(output, paths, arguments.checkpoint)
+    values = {name: getattr(arguments, name) for name in OPTIONS}
+    if arguments.size == "original":
+        values["size"] = max(originals["content"])
+    settings = Settings(**values)
+    device = pick_device(arguments.device)
+    network = networks.load(settings.network, device=device)
+    least = network.min_size(settings.layers)
+    sides = {role: _resized(originals[role], settings.size) for role in paths}
+    for role, path in paths.items():
+        _check_sides(path, originals[role], sides[role], least, settings.size, network.name)
+    hooks = _hooks(network, settings, sides, str(device))
+    content, style = (images.load_image(path, settings.size) for path in paths.values())
+    if settings.init != "noise" and torch.equal(content, style):
+        raise SettingError(
+            f"{paths['content']} and {paths['style']} are the same picture, which is the result "
+            "already; choose another STYLE, or --init noise"
+        )
+    for role, path in paths.items():
+        if max(originals[role]) < settings.size:
+            say(
+                f"{path} is enlarged from {_pixels(originals[role])} to {_pixels(sides[role])} "
+                "pixels; --size original works at the size of CONTENT"
+            )
+    say(
+        f"{paths['content']} ({_pixels(sides['content'])}) in the style of {paths['style']} "
+        f"({_pixels(sides['style'])}): network {network.name} on {device}, alpha/beta "
+        f"{settings.alpha_beta:g}, {settings.steps} steps from {settings.init}"
+        + (f" on each of {settings.levels} levels" if settings.levels > 1 else "")
+    )
+    result = synthesis.transfer_batch(
+        network,
+        [settings.as_transfer(content, style)],
+        steps=settings.steps,
+        levels=settings.levels,
+        hooks=[*hooks, *([checkpoint] if checkpoint else [])],
+    )
+    texts = metadata(
+        settings,
+        {role: {"file": path.name, "sha256": sha256_of(path)} for role, path in paths.items()},
+        network,
+        steps_done=result.steps,
+        first_loss=float(result.losses[0]),
+        best_loss=float(result.losses.min()),
+    )
+    images.save_image(result.images, output, bits=arguments.bits, metadata=texts)
+    if result.stuck:
+        return complain(
+            f"no step led to a finite loss after step {result.steps}; the best image so far is "
+            f"{output}"
+        )
+    if result.interrupted:
+        done = f"after {result.steps} of {settings.steps} steps"
+        later = f"; the same command continues from {checkpoint.path}" if checkpoint else ""
+        return complain(
+            f"interrupted {done}; the best image so far is {output}{later}", INTERRUPTED
+        )
+    if checkpoint:
+        checkpoint.remove()
+    say(f"{output}: {result.steps} steps in {result.seconds:.0f} s")
+    return 0
+
+
+def _find(name: str) -> Path:
+    """The file `name` if there is one, else the gallery's image of that name."""
+    if Path(name).exists():
+        return Path(name)
+    if name in gallery.names():
+        return gallery.path(name)
+    known = ", ".join(gallery.names())
+    raise ImageError(f"{name} does not exist; give an image file or one of {known}")
+
+
+def _check_distinct(output: Path, paths: dict[str, Path], checkpoint: str | None) -> None:
+    """SettingError if the result or the checkpoint would replace one of the images."""
+    if output.exists() and any(output.samefile(path) for path in paths.values()):
+        raise SettingError(f"--output {output} is one of the two images; name another file")
+    taken = [path.resolve() for path in (output, *paths.values())]
+    if checkpoint and Path(checkpoint).resolve() in taken:
+        raise SettingError(f"--checkpoint {checkpoint} is one of the images; name another file")
+
+
+def _resized(sides: Sides, size: int) -> Sides:
+    """The sides that `vgg.resize` gives an image."""
+    width, height = (max(1, round(side * (size / max(sides)))) for side in sides)
+    return width, height
+
+
+def _check_sides(
+    path: Path, original: Sides, sides: Sides, least: int, size: int, network: str
+) -> None:
+    """That an image has enough pixels for the network, before and after it is resized."""
+    needs = f"network {network} needs at least {least} on each side"
+    if min(original) < least:
+        raise ImageError(f"{path} has {_pixels(original)} pixels; {needs}: choose a larger image")
+    if min(sides) < least:
+        raise SettingError(
+            f"{path} has {_pixels(sides)} pixels at --size {size}; {needs}: choose a larger --size"
+        )
+
+
+def _hooks(network: VGG, settings: Settings, sides: dict[str, Sides], device: str) -> list:
+    """The network's hooks; if memory may be short this is said now, before images are read."""
+    width, height = sides["content"]
+    asked = network, settings.layers, (1, 3, height, width), device
+    if memory.needed(*asked) <= memory.free(device):
+        return list(network.hooks)
+    complain(memory.sentence(*asked))
+    return [hook for hook in network.hooks if hook is not memory.warn_if_short]
+
+
+def _pixels(sides: Sides) -> str:
+    return f"{sides[0]} x {sides[1]}"
