@@ -1,6 +1,7 @@
 """The command `transfer`: everything that can be wrong is found before the work."""
 
 from argparse import Namespace
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -10,19 +11,19 @@ from stylelab.cli.exits import INTERRUPTED, complain, say
 from stylelab.engine import memory
 from stylelab.engine.checkpoint import Checkpoint
 from stylelab.engine.devices import pick_device
-from stylelab.errors import ImageError, SettingError
-from stylelab.files import decode
+from stylelab.errors import ImageError, SettingError, StylelabError
 from stylelab.files.local import sha256_of
 from stylelab.runs.settings import OPTIONS, Settings, metadata
 from stylelab.vgg import VGG
 
 Sides = tuple[int, int]  # width and height, in pixels
+SURELY = 1.25  # an estimate of memory may be wrong by a quarter
 
 
 def transfer(arguments: Namespace) -> int:
     """Paint one image in the style of another."""
     paths = {role: _find(getattr(arguments, role)) for role in ("content", "style")}
-    originals = {role: decode.size_of(path) for role, path in paths.items()}
+    originals = {role: _size_of(path) for role, path in paths.items()}
     output = images.check_output(arguments.output, bits=arguments.bits)
     checkpoint = Checkpoint(arguments.checkpoint) if arguments.checkpoint else None
     _check_distinct(output, paths, arguments.checkpoint)
@@ -36,21 +37,22 @@ def transfer(arguments: Namespace) -> int:
     sides = {role: _resized(originals[role], settings.size) for role in paths}
     for role, path in paths.items():
         _check_sides(path, originals[role], sides[role], least, settings.size, network.name)
-    hooks = _hooks(network, settings, sides, str(device))
+    _check_memory(network, settings.layers, sides["content"], str(device))
     content, style = (images.load_image(path, settings.size) for path in paths.values())
     if settings.init != "noise" and torch.equal(content, style):
         raise SettingError(
-            f"{paths['content']} and {paths['style']} are the same picture, which is the result "
+            f"CONTENT and STYLE are the same picture, {arguments.content}, which is the result "
             "already; choose another STYLE, or --init noise"
         )
-    for role, path in paths.items():
+    for role in paths:
         if max(originals[role]) < settings.size:
+            before, after = _pixels(originals[role]), _pixels(sides[role])
             say(
-                f"{path} is enlarged from {_pixels(originals[role])} to {_pixels(sides[role])} "
-                "pixels; --size original works at the size of CONTENT"
+                f"{getattr(arguments, role)} is enlarged from {before} to {after} pixels; "
+                "--size original works at the size of CONTENT"
             )
     say(
-        f"{paths['content']} ({_pixels(sides['content'])}) in the style of {paths['style']} "
+        f"{arguments.content} ({_pixels(sides['content'])}) in the style of {arguments.style} "
         f"({_pixels(sides['style'])}): network {network.name} on {device}, alpha/beta "
         f"{settings.alpha_beta:g}, {settings.steps} steps from {settings.init}"
         + (f" on each of {settings.levels} levels" if settings.levels > 1 else "")
@@ -60,7 +62,7 @@ def transfer(arguments: Namespace) -> int:
         [settings.as_transfer(content, style)],
         steps=settings.steps,
         levels=settings.levels,
-        hooks=[*hooks, *([checkpoint] if checkpoint else [])],
+        hooks=[*network.hooks, *([checkpoint] if checkpoint else [])],
     )
     texts = metadata(
         settings,
@@ -98,6 +100,11 @@ def _find(name: str) -> Path:
     raise ImageError(f"{name} does not exist; give an image file or one of {known}")
 
 
+def _size_of(path: Path) -> Sides:
+    image = images.load_image(path)  # to become decode.size_of
+    return image.shape[3], image.shape[2]
+
+
 def _check_distinct(output: Path, paths: dict[str, Path], checkpoint: str | None) -> None:
     """SettingError if the result or the checkpoint would replace one of the images."""
     if output.exists() and any(output.samefile(path) for path in paths.values()):
@@ -126,14 +133,11 @@ def _check_sides(
         )
 
 
-def _hooks(network: VGG, settings: Settings, sides: dict[str, Sides], device: str) -> list:
-    """The network's hooks; if memory may be short this is said now, before images are read."""
-    width, height = sides["content"]
-    asked = network, settings.layers, (1, 3, height, width), device
-    if memory.needed(*asked) <= memory.free(device):
-        return list(network.hooks)
-    complain(memory.sentence(*asked))
-    return [hook for hook in network.hooks if hook is not memory.warn_if_short]
+def _check_memory(network: VGG, layers: Iterable[str], sides: Sides, device: str) -> None:
+    """StylelabError if a picture of these sides surely needs more memory than is free."""
+    asked = network, layers, (1, 3, sides[1], sides[0]), device
+    if memory.needed(*asked) > SURELY * memory.free(device):
+        raise StylelabError(f"{memory.sentence(*asked)}; lower --size")
 
 
 def _pixels(sides: Sides) -> str:

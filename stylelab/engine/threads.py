@@ -12,10 +12,11 @@ PASSIVE = {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}
 CHOICES = (*PASSIVE, "GOMP_SPINCOUNT")
 
 
-def wait_passively() -> None:
-    """Choose passive waits for this process and its children, unless the user has chosen.
+def passive_waits() -> dict[str, str]:
+    """Variables that choose passive waits; none where the user has chosen."""
+    return {} if any(name in os.environ for name in CHOICES) else dict(PASSIVE)
 
-    It has an effect only before PyTorch is imported.
-    """
-    if not any(name in os.environ for name in CHOICES):
-        os.environ.update(PASSIVE)
+
+def wait_passively() -> None:
+    """Choose passive waits for this process and its children, before PyTorch is imported."""
+    os.environ.update(passive_waits())

@@ -7,8 +7,8 @@ import ast
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-DYNAMIC = {"__import__", "import_module"}  # what these import is known only when they run
-DYNAMIC_IN_CELLS = DYNAMIC | {"eval", "exec", "get_ipython", "run_module", "run_path", "subprocess"}
+# Names in a cell after which anything may be used.
+DYNAMIC = {"__import__", "eval", "exec", "get_ipython", "import_module", "subprocess", "runpy"}
 
 
 def files_used(cells: Sequence[str], root: Path) -> list[Path]:
@@ -20,9 +20,10 @@ def files_used(cells: Sequence[str], root: Path) -> list[Path]:
     package = _Package(root)
     try:
         tree = ast.parse("\n".join(map(_plain_python, cells)))
-        used = package.reachable(_mentions(tree, "", DYNAMIC_IN_CELLS))
+        unclear = _is_dynamic(tree, root.name)
     except (SyntaxError, ValueError):
-        used = set(package.modules)
+        unclear = True
+    used = package.modules if unclear else package.reachable(set(_mentions(tree)))
     files = {package.modules[name] for name in used}
     folders = {root, *(file.parent for file in files)}
     assets = (asset for folder in folders for asset in (folder / "assets").rglob("*"))
@@ -38,9 +39,9 @@ class _Package:
             parts = (root.name, *file.relative_to(root).with_suffix("").parts)
             self.modules[".".join(parts).removesuffix(".__init__")] = file
 
-    def reachable(self, mentioned: Iterator[str]) -> set[str]:
+    def reachable(self, mentioned: set[str]) -> set[str]:
         """The modules that dotted names lead to, directly or through imports."""
-        used, waiting = set(), set(mentioned)
+        used, waiting = set(), mentioned
         while waiting:
             new = {module for name in waiting for module in self._resolve(name)} - used
             used |= new
@@ -48,11 +49,9 @@ class _Package:
         return used
 
     def _imports(self, module: str) -> Iterator[str]:
-        tree, file = self._parse(module), self.modules[module]
+        is_package = self.modules[module].stem == "__init__"
         yield from _mentions(
-            tree,
-            module if file.stem == "__init__" else module.rpartition(".")[0],
-            set() if _is_lazy(tree) else DYNAMIC,
+            self._parse(module), module if is_package else module.rpartition(".")[0]
         )
 
     def _resolve(self, name: str) -> Iterator[str]:
@@ -62,27 +61,21 @@ class _Package:
             module = longer
             del rest[0]
             yield module
-        if not module and rest[0] in ("", self.name, "*"):  # not in this package, or anything
-            if rest[0] == "*":
-                yield from self.modules
-        elif module and rest and self.modules[module].stem == "__init__":
+        if module and rest and self.modules[module].stem == "__init__":
             tree = self._parse(module)
             homes = _constant_pairs(tree) if _is_lazy(tree) else {}
             if rest[0] in homes:
                 yield from self._resolve(f"{module}.{homes[rest[0]]}")
-            elif rest[0] == "*" or _is_lazy(tree) and rest[0] not in _assigned(tree):
+            elif rest[0] == "*" or (_is_lazy(tree) and rest[0] not in _assigned(tree)):
                 yield from (each for each in self.modules if each.startswith(module))
 
     def _parse(self, module: str) -> ast.Module:
         return ast.parse(self.modules[module].read_bytes())
 
 
-def _mentions(tree: ast.Module, package: str, dynamic: set[str]) -> Iterator[str]:
-    """The dotted names that code in `package` imports or reaches as attributes.
-
-    NAME.* stands for anything in NAME; * alone for anything at all.
-    """
-    bound, followed = {}, set()
+def _mentions(tree: ast.Module, package: str = "") -> Iterator[str]:
+    """The dotted names that code in `package` imports or reaches as attributes."""
+    bound = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
@@ -97,21 +90,28 @@ def _mentions(tree: ast.Module, package: str, dynamic: set[str]) -> Iterator[str
                 bound[alias.asname or alias.name] = f"{base}.{alias.name}"
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute):
-            followed.add(id(node.value))
             first, _, rest = ast.unparse(node).partition(".")
             if first in bound:
                 yield f"{bound[first]}.{rest}"
-    for node in ast.walk(tree):
-        word = getattr(node, "id", getattr(node, "attr", getattr(node, "name", "")))
-        if word in dynamic:
-            yield "*"
-        elif isinstance(node, ast.Name) and word in bound and id(node) not in followed:
-            yield f"{bound[word]}.*"  # handed on as a whole
+
+
+def _is_dynamic(tree: ast.Module, package: str) -> bool:
+    """Whether cells may use anything: they evaluate text, or pass on the whole package."""
+    nodes = list(ast.walk(tree))
+    followed = {id(node.value) for node in nodes if isinstance(node, ast.Attribute)}
+    names = [node for node in nodes if isinstance(node, ast.Name)]
+    passed_on = {node.id for node in names if id(node) not in followed}
+    imported = [node for node in nodes if isinstance(node, ast.alias)]
+    aliases = {alias.asname or package for alias in imported if alias.name == package}
+    words = {node.id for node in names} | {alias.name.partition(".")[0] for alias in imported}
+    return bool(words & DYNAMIC or aliases & passed_on)
 
 
 def _is_lazy(tree: ast.Module) -> bool:
     """Whether a package looks up names when they are first used."""
-    return any(isinstance(node, ast.FunctionDef) and node.name == "__getattr__" for node in tree.body)
+    return any(
+        isinstance(node, ast.FunctionDef) and node.name == "__getattr__" for node in tree.body
+    )
 
 
 def _assigned(tree: ast.Module) -> set[str]:
