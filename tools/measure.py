@@ -10,14 +10,17 @@ that were held out. NETWORK is a name or a `.safetensors` file.
 
 import argparse
 import json
+from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 import safetensors
+import torch
 
 from stylelab import gallery, load, networks
 from stylelab.distil import crops, readouts
 from stylelab.files import local
-from stylelab.vgg import STYLE_LAYERS
+from stylelab.vgg import STYLE_LAYERS, VGG
 
 
 def table(errors: dict, agreement: dict) -> str:
@@ -29,6 +32,25 @@ def table(errors: dict, agreement: dict) -> str:
             style = "| {correlation:.4f} | {ratio:.3f} |".format(**agreement[layer])
         lines.append(f"| `{layer}` | {error:.4f} {style}")
     return "\n".join(lines)
+
+
+def align(
+    student: VGG, teacher: VGG, files: Sequence[Path], size: int = 256
+) -> dict[str, torch.Tensor]:
+    """The readouts of a finished student, turned to where they come nearest to the teacher's.
+
+    A readout R is stored up to a rotation, which changes no distance. To predict the teacher's
+    features themselves, Q R with the orthonormal Q that fits best on `files` is needed (orthogonal
+    Procrustes problem): `(m, N_l + 1)` per layer.
+    """
+    products, aligned = defaultdict(int), {}
+    for layer, x, y in readouts.features_and_targets(student, teacher, files, size):
+        products[layer] += y @ x.T / x.shape[1]
+    for layer, product in products.items():
+        readout = student.readout(layer).cpu().double()
+        u, _, v = torch.linalg.svd(product @ readout.T, full_matrices=False)
+        aligned[layer] = u @ v @ readout
+    return aligned
 
 
 def main() -> None:
@@ -61,7 +83,7 @@ def main() -> None:
         files, held_out = crops.split(options.images)
         if [file.name for file in held_out] != header["held_out"]:
             raise SystemExit(f"{options.images} holds other images than those held out in training")
-        aligned = readouts.align(network, teacher, files[::4])
+        aligned = align(network, teacher, files[::4])
         errors = readouts.relative_errors(network, aligned, teacher, held_out)
         agreement = readouts.style_agreement(network, teacher, held_out, options.pairs)
         worst = min(agreement[layer]["correlation"] for layer in STYLE_LAYERS)
