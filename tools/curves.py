@@ -2,8 +2,8 @@
 
 python tools/curves.py CURVE.json [CURVE.json ...] [--output FOLDER]
 
-draws the figure `curves` from the `curve.json` of one run of `stylelab.distil.training`, or of several that
-followed one another.
+draws the figure `curves` from the `curve.json` of a run of `stylelab distil`, or of several runs, each
+of which started from the one before.
 """
 
 import argparse
