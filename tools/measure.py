@@ -1,11 +1,11 @@
-"""What is known of a small network, and how well it agrees with its teacher.
+"""Measure a small network, and how well it agrees with its teacher.
 
     python tools/measure.py [NETWORK]
     python tools/measure.py [NETWORK] --teacher vgg19_16x.pth --images FOLDER
 
-Alone: the file's size and hash, its filters, and what was measured when it was made (it stands in
-the file's header). With the teacher and the training images: the same, measured again on the images
-that were held out. NETWORK is a name or a `.safetensors` file.
+The first form prints the file's size and hash, its filters, and the measurements in its header,
+from when it was made. The second one also measures again, on the images that were held out of
+training. NETWORK is a name or a `.safetensors` file.
 """
 
 import argparse
@@ -60,7 +60,9 @@ def main() -> None:
     parser.add_argument("network", nargs="?", default="vgg19-mini")
     parser.add_argument("--teacher", help="a network's name or weights file")
     parser.add_argument("--images", type=Path, help="the folder of training images")
-    parser.add_argument("--pairs", type=int, default=200, help="of held-out images (default: 200)")
+    parser.add_argument(
+        "--pairs", type=int, default=200, help="pairs of held-out images (default: 200)"
+    )
     options = parser.parse_args()
     named = options.network in networks.names()
     path = local.ASSETS / f"{options.network}.safetensors" if named else Path(options.network)
@@ -82,7 +84,9 @@ def main() -> None:
         teacher = load(options.teacher)
         files, held_out = crops.split(options.images)
         if [file.name for file in held_out] != header["held_out"]:
-            raise SystemExit(f"{options.images} holds other images than those held out in training")
+            raise SystemExit(
+                f"{options.images} does not hold the images that were held out in training"
+            )
         aligned = align(network, teacher, files[::4])
         errors = readouts.relative_errors(network, aligned, teacher, held_out)
         agreement = readouts.style_agreement(network, teacher, held_out, options.pairs)
