@@ -61,7 +61,7 @@ def main() -> None:
     parser.add_argument("--teacher", help="a network's name or weights file")
     parser.add_argument("--images", type=Path, help="the folder of training images")
     parser.add_argument(
-        "--pairs", type=int, default=200, help="pairs of held-out images (default: 200)"
+        "--pairs", type=int, default=200, help="pairs of images (default: 200)"
     )
     options = parser.parse_args()
     named = options.network in networks.names()
@@ -85,7 +85,7 @@ def main() -> None:
         files, held_out = crops.split(options.images)
         if [file.name for file in held_out] != header["held_out"]:
             raise SystemExit(
-                f"{options.images} does not hold the images that were held out in training"
+                f"{options.images} lacks the images held out in training"
             )
         aligned = align(network, teacher, files[::4])
         errors = readouts.relative_errors(network, aligned, teacher, held_out)
