@@ -1,8 +1,8 @@
-"""A picture of a page of the book, as docs/book.png is one of its front page: `make book` first.
+"""Take a picture of a page of the book, by default docs/book.png of its front page.
 
     python tools/screenshots.py [--size 1280x800] [--page book/index.html] [--output docs/book.png]
 
-needs playwright and an installed Chromium or Chrome.
+Run `make book` first. It needs playwright and an installed Chromium or Chrome.
 """
 
 import argparse
@@ -15,8 +15,7 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Browser, sync_playwright
 
-from stylelab.cli.exits import guarded
-from stylelab.errors import SettingError, StylelabError
+from stylelab.errors import StylelabError
 from stylelab.files.local import atomic
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -24,8 +23,8 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
 
 
-def main() -> int:
-    """Take it; returns the exit code."""
+def main() -> None:
+    """Read the options and take the picture."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--book", type=Path, default=ROOT / "build" / "book")
@@ -33,21 +32,19 @@ def main() -> int:
     parser.add_argument("--size", default="1280x800", help="of the window (default: 1280x800)")
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "book.png")
     options = parser.parse_args()
-
-    def work() -> int:
-        width, _, height = options.size.partition("x")
-        if not (width.isdecimal() and height.isdecimal()):
-            raise SettingError(f"--size must be as 1280x800, got {options.size!r}")
+    width, _, height = options.size.partition("x")
+    if not (width.isdecimal() and height.isdecimal()):
+        parser.error(f"--size must look like 1280x800, got {options.size!r}")
+    try:
         take(options.book / options.page, options.output, int(width), int(height))
-        print(f"{options.output}: {options.output.stat().st_size / 1000:.0f} kB")
-        return 0
-
-    return guarded(work)
+    except StylelabError as error:
+        parser.error(str(error))
+    print(f"{options.output}: {options.output.stat().st_size / 1000:.0f} kB")
 
 
 @contextmanager
 def browser() -> Iterator[Browser]:
-    """The browser that this computer has, without a window; StylelabError if there is none."""
+    """The browser that this computer has, without a window; StylelabError without one."""
     found = next(filter(None, map(shutil.which, BROWSERS)), None)
     if found is None:
         raise StylelabError(f"none of {', '.join(BROWSERS)} is installed")
@@ -61,7 +58,7 @@ def take(page_file: Path, output: Path, width: int, height: int) -> None:
     """Save what a window of `width` x `height` pixels shows of a page, in 256 colours.
 
     Raises:
-        StylelabError: if the page or a browser is not there.
+        StylelabError: if there is no such page or no browser.
     """
     if not page_file.is_file():
         raise StylelabError(f"{page_file} does not exist; run make book")
@@ -75,4 +72,4 @@ def take(page_file: Path, output: Path, width: int, height: int) -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    main()
