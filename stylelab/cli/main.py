@@ -6,11 +6,13 @@ PyTorch is imported where it is used, so that `stylelab --help` answers at once.
 import argparse
 import re
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any, NoReturn
 
 from stylelab import __version__
 from stylelab.cli.arguments import add_settings, device, network, path, size, whole_number
 from stylelab.cli.exits import MISUSED, complain, guarded
+from stylelab.distil.recipe import Recipe
 from stylelab.engine import threads
 from stylelab.runs.notebooks import PROFILES
 
@@ -55,8 +57,6 @@ class _Parser(argparse.ArgumentParser):
 
     def parse_known_args(self, args=None, namespace=None) -> Any:
         self.given = list(args or ())
-        if self.get_default("function") == "distil":  # its flags bring PyTorch
-            _add_recipe(self)
         return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
@@ -157,6 +157,12 @@ def _parser() -> argparse.ArgumentParser:
         "--pooling", choices=("avg", "max"), help="of the teacher (default: its own)"
     )
     _add_device(distil, "auto")
+    recipe = distil.add_argument_group("recipe")
+    for each in fields(Recipe):
+        flag, default = f"--{each.name.replace('_', '-')}", each.default
+        about = f"{each.metadata['help']} (default: {'none' if default == '' else default})"
+        kind, metavar = type(default), "FILE" if default == "" else "N"
+        recipe.add_argument(flag, type=kind, default=default, metavar=metavar, help=about)
     return parser
 
 
@@ -247,15 +253,3 @@ def _add_device(group: argparse._ActionsContainer, default: str | None) -> None:
         metavar="auto|cpu|cuda|mps",
         help="where to compute (default: auto)",
     )
-
-
-def _add_recipe(distil: argparse.ArgumentParser) -> None:
-    from dataclasses import asdict
-
-    from stylelab.distil.training import Recipe
-
-    recipe = distil.add_argument_group("recipe")
-    for name, default in asdict(Recipe()).items():
-        flag, kind = f"--{name.replace('_', '-')}", type(default)
-        shown = default if default != "" else "none"
-        recipe.add_argument(flag, type=kind, default=default, help=f"(default: {shown})")
