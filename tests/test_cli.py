@@ -126,7 +126,7 @@ def test_an_interrupted_transfer_keeps_the_best_image_so_far(folder, capsys, sma
 
 def test_an_enlarged_picture_is_said_aloud_and_need_not_be(folder, capsys):
     assert transfer("--size", "80") == 0
-    assert "photo.jpg is enlarged from 64 x 48 to 80 x 60" in capsys.readouterr().out
+    assert "photo.jpg is enlarged from 64 x 48 pixels" in capsys.readouterr().out
     assert transfer("--size", "original") == 0
     said = capsys.readouterr().out
     assert "photo.jpg is enlarged" not in said and "painting.png is enlarged" in said

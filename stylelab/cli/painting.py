@@ -1,7 +1,7 @@
 """The command `transfer`: everything that can be wrong is found before the work."""
 
 from argparse import Namespace
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -34,26 +34,35 @@ def transfer(arguments: Namespace) -> int:
     device = pick_device(arguments.device)
     network = networks.load(settings.network, device=device)
     least = network.min_size(settings.layers)
-    sides = {role: _resized(originals[role], settings.size) for role in paths}
+    needs = f"network {network.name} needs at least {least} on each side"
     for role, path in paths.items():
-        _check_sides(path, originals[role], sides[role], least, settings.size, network.name)
-    _check_memory(network, settings.layers, sides["content"], str(device))
-    content, style = (images.load_image(path, settings.size) for path in paths.values())
+        if min(originals[role]) < least:
+            raise ImageError(
+                f"{path} has {_sides(originals[role])} pixels; {needs}: choose a larger image"
+            )
+    _check_memory(network, settings, originals, str(device))
+    loaded = {role: images.load_image(path, settings.size) for role, path in paths.items()}
+    for role, path in paths.items():
+        sides = loaded[role].shape[:1:-1]
+        if min(sides) < least:
+            raise SettingError(
+                f"{path} has {_sides(sides)} pixels at --size {settings.size}; {needs}: choose a "
+                "larger --size"
+            )
+        if max(sides) > max(originals[role]):
+            say(
+                f"{getattr(arguments, role)} is enlarged from {_sides(originals[role])} pixels; "
+                "--size original works at the size of CONTENT"
+            )
+    content, style = loaded.values()
     if settings.init != "noise" and torch.equal(content, style):
         raise SettingError(
             f"CONTENT and STYLE are the same picture, {arguments.content}, which is the result "
             "already; choose another STYLE, or --init noise"
         )
-    for role in paths:
-        if max(originals[role]) < settings.size:
-            before, after = _pixels(originals[role]), _pixels(sides[role])
-            say(
-                f"{getattr(arguments, role)} is enlarged from {before} to {after} pixels; "
-                "--size original works at the size of CONTENT"
-            )
     say(
-        f"{arguments.content} ({_pixels(sides['content'])}) in the style of {arguments.style} "
-        f"({_pixels(sides['style'])}): network {network.name} on {device}, alpha/beta "
+        f"{arguments.content} ({_sides(content.shape[:1:-1])}) in the style of {arguments.style} "
+        f"({_sides(style.shape[:1:-1])}): network {network.name} on {device}, alpha/beta "
         f"{settings.alpha_beta:g}, {settings.steps} steps from {settings.init}"
         + (f" on each of {settings.levels} levels" if settings.levels > 1 else "")
     )
@@ -114,31 +123,15 @@ def _check_distinct(output: Path, paths: dict[str, Path], checkpoint: str | None
         raise SettingError(f"--checkpoint {checkpoint} is one of the images; name another file")
 
 
-def _resized(sides: Sides, size: int) -> Sides:
-    """The sides that `vgg.resize` gives an image."""
-    width, height = (max(1, round(side * (size / max(sides)))) for side in sides)
-    return width, height
+def _check_memory(network: VGG, settings: Settings, files: dict[str, Sides], device: str) -> None:
+    """StylelabError if a transfer of these files surely needs more memory than is free."""
+    content, style = files.values()
+    need, sides = memory.needed_for_files(
+        network, settings.layers, content, style, settings.size, device
+    )
+    if need > SURELY * memory.free(device):
+        raise StylelabError(f"{memory.shortage(network, need, sides, device)}; lower --size")
 
 
-def _check_sides(
-    path: Path, original: Sides, sides: Sides, least: int, size: int, network: str
-) -> None:
-    """That an image has enough pixels for the network, before and after it is resized."""
-    needs = f"network {network} needs at least {least} on each side"
-    if min(original) < least:
-        raise ImageError(f"{path} has {_pixels(original)} pixels; {needs}: choose a larger image")
-    if min(sides) < least:
-        raise SettingError(
-            f"{path} has {_pixels(sides)} pixels at --size {size}; {needs}: choose a larger --size"
-        )
-
-
-def _check_memory(network: VGG, layers: Iterable[str], sides: Sides, device: str) -> None:
-    """StylelabError if a picture of these sides surely needs more memory than is free."""
-    asked = network, layers, (1, 3, sides[1], sides[0]), device
-    if memory.needed(*asked) > SURELY * memory.free(device):
-        raise StylelabError(f"{memory.sentence(*asked)}; lower --size")
-
-
-def _pixels(sides: Sides) -> str:
+def _sides(sides: Sequence[int]) -> str:
     return f"{sides[0]} x {sides[1]}"
