@@ -68,6 +68,13 @@ def code(text: str) -> list[str]:
     return re.findall(r"(?:^|`)(stylelab [a-z][^`\n]*)", text, re.MULTILINE)
 
 
+def test_code_quoted_from_the_package_is_there():
+    """What the pages quote, and do not run, is marked as `py`."""
+    sources = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "stylelab").glob("*.py"))
+    quoted = [block for page in PAGES for block in blocks(page, "py")]
+    assert quoted and [block for block in quoted if block not in sources] == []
+
+
 @pytest.mark.parametrize("name", ["README", "docs/pictures", "docs/package"])
 def test_python_on_the_pages_runs(name, tmp_path, monkeypatch):
     """With two random images of 64 pixels and few steps."""
@@ -76,7 +83,7 @@ def test_python_on_the_pages_runs(name, tmp_path, monkeypatch):
         stylelab.save_image(torch.rand(1, 3, 64, 64), image)
     content, style = (stylelab.load_image(image) for image in ("photo.jpg", "painting.jpg"))
     names = {"stylelab": stylelab, "network": stylelab.load("vgg19-mini")}
-    names |= {"content": content, "style": style, "Architecture": stylelab.vgg.Architecture}
+    names |= {"content": content, "style": style}
     for block in blocks(ROOT / f"{name}.md", "python"):
         if "playground" not in block:
             short = re.sub(r"(load_image\([^,)]+), 512\)", r"\1, 64)", block)
