@@ -1,5 +1,6 @@
 """The website builds without a warning, and every link in it leads somewhere."""
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -33,11 +34,11 @@ def site(tmp_path_factory):
 
 
 class Page(HTMLParser):
-    """The links, pictures and anchors of a page."""
+    """The links and anchors of a page, and its pictures: (source, text, link around it)."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
-        self.links, self.anchors, self.pictures = [], set(), {}
+        self.links, self.anchors, self.pictures, self.around = [], set(), [], None
         self.feed(path.read_text(encoding="utf-8"))
 
     def handle_starttag(self, tag, attrs):
@@ -46,9 +47,15 @@ class Page(HTMLParser):
         if values.get("id"):
             self.anchors.add(values["id"])
         if tag == "img":
-            self.pictures[values["src"]] = values.get("alt", "")
+            self.pictures.append((values["src"], values.get("alt", ""), self.around))
+        if tag == "a":
+            self.around = values.get("href")
         if tag == "meta" and values.get("http-equiv") == "refresh":
             self.links.append(values["content"].partition("url=")[2])
+
+    def handle_endtag(self, tag):
+        if tag == "a":
+            self.around = None
 
 
 def test_every_link_leads_somewhere(site):
@@ -72,13 +79,14 @@ def test_every_link_leads_somewhere(site):
 
 
 def test_the_front_page_is_the_gallery(site):
-    front = Page(site / "book" / "index.html")
-    names = {Path(src).stem for src in front.pictures}
-    recorded = {path.stem for path in (ROOT / "figures" / "paper-vgg19-mini").glob("*.json")}
-    assert names == recorded - {"features"}  # all figures of the paper, none of notebook 01
-    assert all(front.pictures.values())  # texts for those who do not see them
-    notebooks = {Path(link).stem[:2] for link in front.links if link.startswith("../notebooks/")}
-    assert {f"{number:02}" for number in range(2, 10)} <= notebooks
+    """All figures of the paper, each with a text, and a link to the notebook that makes it."""
+    front, gallery = site / "book" / "index.html", ROOT / "figures" / "paper-vgg19-mini"
+    shown = {}
+    for source, text, link in Page(front).pictures:
+        shown[hashlib.sha256((front.parent / source).read_bytes()).hexdigest()] = link
+        assert text and link.startswith("../notebooks/0")
+    records = [json.loads(path.read_text(encoding="utf-8")) for path in gallery.glob("*.json")]
+    assert set(shown) == {each["sha256"] for each in records if each["figure"] != "features"}
 
 
 def test_every_notebook_is_a_page_with_its_formulas(site):

@@ -8,12 +8,12 @@ from torch.nn import functional as F
 
 from stylelab import networks
 from stylelab.losses import content_loss, gram_matrix
-from stylelab.vgg import VGG, VGG19
+from stylelab.vgg import LAYERS, VGG
 
 # Wide enough for the teacher's active filters, with some to spare; about twice that before a
 # pooling, where average-pooled filters must stand in for the teacher's max pooling.
 STUDENT_WIDTHS = dict(
-    zip(VGG19.layers, (16, 32, 32, 80, 64, 48, 48, 96, 96, 96, 80, 192, 112), strict=False)
+    zip(LAYERS, (16, 32, 32, 80, 64, 48, 48, 96, 96, 96, 80, 192, 112), strict=False)
 )
 BEFORE_POOLING = ("conv1_2", "conv2_2", "conv3_4", "conv4_4")
 
