@@ -29,7 +29,8 @@ from stylelab.app import live_view
 from stylelab.app.playground import Playground
 from stylelab.cli.exits import complain
 from stylelab.cli.main import main as cli
-from stylelab.distil import training as distill
+from stylelab.distil.recipe import Recipe
+from stylelab.distil.training import train_and_export
 from stylelab.errors import NetworkError, SettingError, StylelabError
 from stylelab.figures import diagrams
 from stylelab.figures.films import save_animation
@@ -203,8 +204,8 @@ def test_neither_are_they_by_the_command_line(folder, capsys, kind, suffix):
     assert cli.main(arguments) == 1
     assert capsys.readouterr().err.startswith(f"stylelab: {path} cannot be read as weights")
     (folder / "images").mkdir()
-    assert distill.main(["--teacher", str(path), "--images", "images", "--output", "new"]) == 1
-    assert capsys.readouterr().err.startswith(f"stylelab: {path} cannot be read as weights")
+    with pytest.raises(StylelabError, match="cannot be read as weights"):
+        train_and_export(str(path), None, Path("images"), Path("new"), Recipe(), "cpu")
     assert not canary.exists() and not (folder / "out.png").exists()
 
 

@@ -188,7 +188,7 @@ def metadata(
         **settings.as_dict(),
         **{"network": network.name, "network_sha256": network.sha256, "pooling": network.pooling},
         **outcome,
-        **{"device": str(network.input.weight.device)},
+        **{"device": str(network.device)},
         **{"stylelab": __version__, "torch": torch.__version__},
     }
     return {"Software": f"stylelab {__version__}", "Comment": json.dumps(record)}
