@@ -195,13 +195,17 @@ def test_the_limit_of_uploads_is_shown_and_can_be_raised(page, workplace):
 
 
 def test_it_is_as_narrow_as_a_phone(page):
+    page.keyboard.press("Control+b")  # closes the list of files
     page.set_viewport_size({"width": 400, "height": 800})
     app = page.locator(".stylelab")
+    app.evaluate("app => app.scrollIntoView({block: 'start'})")
     look(page, "0-narrow")
+    assert 250 < app.bounding_box()["width"] < 400
     assert app.evaluate("app => app.scrollWidth <= app.clientWidth")
     right, left = (app.locator(side).bounding_box() for side in (".right", ".left"))
     assert right["y"] >= left["y"] + left["height"]  # below the controls
     page.set_viewport_size({"width": 1280, "height": 720})
+    page.keyboard.press("Control+b")
 
 
 def test_a_transfer_is_watched_paused_changed_saved_and_loaded(page, workplace):
@@ -270,3 +274,12 @@ def test_a_transfer_is_watched_paused_changed_saved_and_loaded(page, workplace):
     shown = app.locator(".widget-hslider .widget-readout").nth(0).inner_text()
     assert float(shown) == pytest.approx(record["alpha_beta"], rel=0.06)
     look(page, "6-loaded")
+
+
+def test_arrow_keys_reach_the_lecture_page_and_not_jupyterlab(page):
+    lecture = page.locator(".stylelab-scrubber")
+    lecture.locator("input[type=range]").focus()
+    for key in ("ArrowLeft", "ArrowUp"):
+        page.keyboard.press(key)
+    assert lecture.locator("output").inner_text() == "Style layers up to conv4_1, α/β = 1e-4"
+    assert lecture.locator("input[type=range]").evaluate("slider => slider.matches(':focus')")

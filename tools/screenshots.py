@@ -1,8 +1,8 @@
-"""Take a picture of a page of the book, by default docs/book.png of its front page.
+"""Take a picture of a page of the book, such as docs/book.png; run `make book` first.
 
     python tools/screenshots.py [--size 1280x800] [--page book/index.html] [--output docs/book.png]
 
-Run `make book` first. It needs playwright and an installed Chromium or Chrome.
+It needs playwright and an installed Chromium or Chrome.
 """
 
 import argparse
@@ -20,11 +20,11 @@ from stylelab.files.local import atomic
 
 ROOT = Path(__file__).resolve().parents[1]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
 
 
 def main() -> None:
-    """Read the options and take the picture."""
+    """Take the picture that the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--book", type=Path, default=ROOT / "build" / "book")
@@ -38,18 +38,18 @@ def main() -> None:
     try:
         take(options.book / options.page, options.output, int(width), int(height))
     except StylelabError as error:
-        parser.error(str(error))
+        parser.exit(1, f"{parser.prog}: {error}\n")
     print(f"{options.output}: {options.output.stat().st_size / 1000:.0f} kB")
 
 
 @contextmanager
 def browser() -> Iterator[Browser]:
-    """The browser that this computer has, without a window; StylelabError without one."""
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if found is None:
-        raise StylelabError(f"none of {', '.join(BROWSERS)} is installed")
+    """An installed browser without a window; StylelabError if there is none."""
+    executable = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if executable is None:
+        raise StylelabError(f"install one of {', '.join(BROWSERS)}")
     with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=found, args=QUIET)
+        running = playwright.chromium.launch(executable_path=executable, args=FLAGS)
         yield running
         running.close()
 

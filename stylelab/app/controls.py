@@ -14,9 +14,9 @@ from stylelab.app.image_choice import UPLOAD_LIMIT, ImageChoice, Report
 from stylelab.errors import SettingError
 from stylelab.runs.options import Option
 from stylelab.runs.settings import LIVE, OPTIONS, Settings
-from stylelab.vgg import STYLE_LAYERS, VGG19
+from stylelab.vgg import LAYERS, STYLE_LAYERS
 
-CONTENT_LAYERS = tuple(layer for layer in VGG19.layers if layer <= "conv5_1")  # of vgg19-mini
+CONTENT_LAYERS = tuple(layer for layer in LAYERS if layer <= "conv5_1")  # of vgg19-mini
 ONE_SIZE = "levels"  # a session works at one size, so this setting has no control
 ROW = {"width": "100%", "margin": "1px 0"}
 
@@ -49,17 +49,12 @@ class Controls(widgets.VBox):
             for name, option in OPTIONS.items()
             if name != ONE_SIZE
         }
-        weights = rows["style_layers"]
-        super().__init__(
-            [
-                *(self.content, self.style_image, _text(UPLOAD_LIMIT, "hint")),
-                *(rows["network"], _pair(rows["size"], rows["steps"])),
-                *(_pair(rows["init"], rows["seed"]), rows["tv_weight"]),
-                *(_text("These may change while it runs", "heading"), rows["alpha_beta"]),
-                *(rows["content_layer"], _text("Style layers and their weights", "heading")),
-                weights,
-            ]
-        )
+        parts = [self.content, self.style_image, _text(UPLOAD_LIMIT, "hint"), rows["network"]]
+        parts += [_pair(rows["size"], rows["steps"]), _pair(rows["init"], rows["seed"])]
+        parts += [rows["tv_weight"], _text("These may change while it runs", "heading")]
+        parts += [rows["alpha_beta"], rows["content_layer"]]
+        parts += [_text("Style layers and their weights", "heading"), rows["style_layers"]]
+        super().__init__(parts)
         self.show(settings)
 
     @property

@@ -12,7 +12,6 @@ import os
 from html import escape
 from pathlib import Path
 from string import Template
-from typing import TYPE_CHECKING
 
 from stylelab import gallery
 from stylelab.app.live_view import image_tag, jpeg
@@ -20,16 +19,13 @@ from stylelab.errors import StylelabError
 from stylelab.files.local import ASSETS, atomic
 from stylelab.images import load_image
 
-if TYPE_CHECKING:
-    from IPython.display import HTML
-
 FIGURE = "preprint_figure3"  # the matrix of style layers by α/β
 PAGE = Path(__file__).resolve().parents[2] / "figures" / "lecture.html"  # of a checkout
 STARTS = {"noise": "white noise", "content": "the photograph", "style": "the painting"}
 
 
-def page(path: str | os.PathLike[str] = PAGE) -> "HTML":
-    """A lecture page for a notebook's output.
+def page(path: str | os.PathLike[str] = PAGE) -> object:
+    """A lecture page as a notebook shows it, an IPython HTML object.
 
     Raises:
         StylelabError: if the file cannot be read or is not a lecture page.

@@ -73,14 +73,12 @@ class Playground(widgets.VBox):
         self.stop_button = button("Stop", "stop", "End the transfer; its picture stays", self._stop)
         self.keep_button = button("Keep", "plus", "Keep the picture in the row below", self._keep)
         self.save_button = button("Save", "save", f"Save as PNG in {folder}", self._save)
-        self.load_button = upload_button(
-            "Load settings from a saved picture", ".png", "folder-open"
-        )
+        tip = "Load settings from a saved picture"
+        self.load_button = upload_button(tip, ".png", "folder-open")
         self.load_button.observe(self._handler(self._load), "value")
-        self.compare = widgets.IntSlider(
-            0, description="Before", tooltip="Show the photograph on the left, up to here"
-        )
-        self.compare.readout, self.compare.layout.width = False, "100%"
+        tip = "Show the photograph on the left, up to here"
+        self.compare = widgets.IntSlider(0, description="Before", tooltip=tip, readout=False)
+        self.compare.layout.width = "100%"
         self.compare.observe(self._handler(lambda _: self._draw()), "value")
         self.controls.on_live(self._handler(lambda _: self._change()))
         self.progress = widgets.IntProgress(description="Step 0", layout={"width": "100%"})
@@ -88,19 +86,14 @@ class Playground(widgets.VBox):
         self.preview, self.losses = widgets.HTML(), widgets.HTML()
         self.preview.add_class("preview")
         self.results = widgets.HBox(layout={"flex_flow": "row wrap"})
-        row = [self.start_button, self.pause_button, self.stop_button]
-        row += [self.keep_button, self.save_button, self.load_button]
-        right = [
-            widgets.HBox(row, layout={"align_items": "center"}),
-            self.preview,
-            self.compare,
-            self.progress,
-            self._message,
-        ]
-        picture_side = widgets.VBox([*right, self.losses])
+        buttons = [self.start_button, self.pause_button, self.stop_button]
+        buttons += [self.keep_button, self.save_button, self.load_button]
+        row = widgets.HBox(buttons, layout={"align_items": "center", "flex_flow": "row wrap"})
+        shown = [self.preview, self.compare, self.progress, self._message, self.losses]
+        right = widgets.VBox([row, *shown])
         self.controls.add_class("left")
-        picture_side.add_class("right")
-        body = widgets.HBox([self.controls, picture_side])
+        right.add_class("right")
+        body = widgets.HBox([self.controls, right])
         body.add_class("body")
         style = f"<style>{(ASSETS / 'playground.css').read_text('utf-8')}</style>"
         super().__init__([widgets.HTML(style, layout={"display": "none"}), body, self.results])
