@@ -73,13 +73,15 @@ def fetch(url: str, path: str | os.PathLike[str], sha256: str, *, progress: bool
             return path
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(lock):
-            if not _is_right(path, sha256):
-                _download(url, part, sha256, progress)
-                if path.exists():
-                    os.replace(path, path.with_name(f"{path.name}.old"))
-                os.replace(part, path)
-            with suppress(OSError):  # Windows does not remove an open file
-                lock.unlink()
+            try:
+                if not _is_right(path, sha256):
+                    _download(url, part, sha256, progress)
+                    if path.exists():
+                        os.replace(path, path.with_name(f"{path.name}.old"))
+                    os.replace(part, path)
+            finally:
+                with suppress(OSError):  # Windows does not remove an open file
+                    lock.unlink()
         return path
     except _Failure as failure:
         cure = "look for it elsewhere" if failure.final else "check the connection, try again"
@@ -179,8 +181,8 @@ def _start_and_size(response: "Response", part: Path) -> tuple[int, int | None]:
         start, size = kept, int(match[1]) + 1 if match[2] == "*" else int(match[2])
     elif status == 416 and span == f"bytes */{kept}":  # nothing is missing
         start, size = kept, kept
-    elif status in (206, 416):
-        part.unlink(missing_ok=True)
+    elif kept and status in (206, 416):
+        part.unlink()
         raise _Failure("the server has another file than the one begun earlier")
     else:
         wait = 0.0
@@ -217,6 +219,8 @@ def _reason(error: BaseException) -> str:
     """Why a connection failed, in the operating system's words and not in the server's."""
     while inner := error.__cause__ or error.__context__:
         error = inner
+    if type(error).__name__ == "IncompleteRead":
+        return "the connection was closed early"
     if isinstance(error, OSError):
         return error.strerror or str(error) or type(error).__name__
     return f"its answer makes no sense: {type(error).__name__}"
