@@ -1,25 +1,32 @@
 """The memory that an optimisation needs, estimated before it starts.
 
-The estimate is of the tensors that are large: feature maps and their gradients, and the vectors of
-L-BFGS. `benchmarks` measures what is really used; a test compares the two.
+The estimate counts what is large: feature maps and their gradients, and the vectors of L-BFGS.
+`benchmarks` measures what is really used; a test compares the two.
 """
 
 import math
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
 
-from torch import Tensor
+import torch
 from tqdm.auto import tqdm
 
+from stylelab.errors import StylelabError
+from stylelab.lbfgs import State
 from stylelab.objective import CPU_PIXELS, Objective
-from stylelab.runs.capacity import GB, free
+from stylelab.optimisation import Run
 from stylelab.vgg import VGG
 
+GB = 1e9
 FLOAT = 4
 PAIRS = 2 * 20  # s and y of the default history
-VECTORS = 15  # others of an image's size: iterates, gradients, directions, and what is in between
+VECTORS = 15  # others of an image's size: iterates, gradients, directions, and temporary ones
 # Maps held at the peak for each that is computed: features, gradients, copies with an edge.
 MAPS = {"zeros": 1.75, "reflect": 2.7}
+LOADING = 32  # bytes for each pixel of a file while it is decoded
+CGROUP = "/sys/fs/cgroup"
 
 
 def maps_per_pixel(network: VGG, layers: Iterable[str]) -> float:
@@ -29,35 +36,114 @@ def maps_per_pixel(network: VGG, layers: Iterable[str]) -> float:
     return sum(network.widths[layer] / 4 ** (int(layer[4]) - 1) for layer in computed)
 
 
-def need(objective: Objective, start: Tensor) -> float:
-    """Bytes, beside the network's, for minimising `objective` from `start` `(N, 3, H, W)`."""
-    network, (count, _, height, width) = objective.network, start.shape
+def needed(network: VGG, layers: Iterable[str], shape: Sequence[int], device: str = "cpu") -> float:
+    """Bytes, beside the network's, for optimising images of `shape` (N, 3, H, W) at `layers`."""
+    count, _, height, width = shape
     pixels = height * width
-    at_once = count
-    if start.device.type == "cpu":
-        at_once = min(count, max(1, CPU_PIXELS // pixels))
-    maps = maps_per_pixel(network, [*objective.content, *objective.style])
+    at_once = min(count, max(1, CPU_PIXELS // pixels)) if device == "cpu" else count
     vectors = 3 * (PAIRS + VECTORS) * count
-    return FLOAT * pixels * (vectors + MAPS[network.padding] * maps * at_once)
+    maps = MAPS[network.padding] * maps_per_pixel(network, layers) * at_once
+    return FLOAT * pixels * (vectors + maps)
 
 
-def sentence(objective: Objective, start: Tensor) -> str:
-    """What is needed, what is free, and the largest size that fits."""
-    needed, there = need(objective, start), free(str(start.device))
-    height, width = start.shape[2:]
-    fitting = int(max(height, width) * math.sqrt(max(there, 0) / needed))
-    images = "an image" if len(start) == 1 else f"{len(start)} images"
+def needed_for_files(
+    network: VGG,
+    layers: Iterable[str],
+    content: tuple[int, int],
+    style: tuple[int, int],
+    size: int | None,
+    device: str = "cpu",
+) -> tuple[float, tuple[int, int]]:
+    """Bytes at the peak of a whole transfer, and its (width, height), from its files' sizes alone.
+
+    Args:
+        content, style: (width, height) of the files, as their headers say.
+        size: the longer side that both are resized to; None keeps their sizes.
+    """
+    (width, height), resized_style = (_resized(sides, size) for sides in (content, style))
+    loading = LOADING * max(math.prod(content), math.prod(style))
+    images = 3 * FLOAT * (width * height + math.prod(resized_style))
+    run = needed(network, layers, (1, 3, height, width), device)
+    return max(loading, run) + images, (width, height)
+
+
+def _resized(sides: tuple[int, int], size: int | None) -> tuple[int, int]:
+    scale = 1 if size is None else size / max(sides)
+    return tuple(max(1, round(side * scale)) for side in sides)
+
+
+def free(device: str) -> float:
+    """The bytes free for this process, on a GPU the fewer of its own and the computer's.
+
+    Counts what the system says, and the limits of a container (cgroup) and of the process
+    (`ulimit -v`). Infinite if nothing is known.
+    """
+    found = [float("inf")]
+    with suppress(ImportError):
+        import psutil  # comes with IPython
+
+        found.append(float(psutil.virtual_memory().available))
+    with suppress(OSError, ValueError):  # where Linux runs a container; "max" is no limit
+        limit, used = (int(Path(CGROUP, f"memory.{x}").read_text()) for x in ("max", "current"))
+        found.append(float(limit - used))
+    with suppress(ImportError, OSError, ValueError):
+        import resource
+
+        limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        if limit != resource.RLIM_INFINITY:
+            found.append(float(limit - used))
+    if device.startswith("cuda"):
+        found.append(torch.cuda.mem_get_info(device)[0])
+    return max(0.0, min(found))
+
+
+def shortage(
+    network: VGG, need: float, sides: tuple[int, int], device: str, count: int = 1
+) -> str | None:
+    """A sentence if `need` bytes are more than is free: both, and the largest size that fits.
+
+    Args:
+        sides: (width, height) of the images.
+        count: how many images.
+    """
+    there = free(device)
+    return None if need <= there else _sentence(network, need, there, sides, device, count)
+
+
+def _sentence(
+    network: VGG, need: float, there: float, sides: tuple[int, int], device: str, count: int
+) -> str:
+    fitting = int(max(sides) * math.sqrt(there / need))
+    images = "an image" if count == 1 else f"{count} images"
     return (
-        f"{images} of {width} x {height} pixels on {objective.network.name} may need "
-        f"{needed / GB:.1f} GB of memory, and {there / GB:.1f} GB are free on {start.device}; "
-        f"the largest size that fits is about {fitting} pixels"
+        f"{images} of {sides[0]} x {sides[1]} pixels on {network.name} may need {need / GB:.1f} GB "
+        f"of memory, and {there / GB:.1f} GB are free on {device}; the largest size that fits is "
+        f"about {fitting} pixels"
     )
 
 
-def say_if_short(objective: object, start: Tensor) -> None:
-    """Say so on stderr when more may be needed than is free; the work begins all the same."""
-    if isinstance(objective, Objective) and need(objective, start) > free(str(start.device)):
-        tqdm.write(f"stylelab: {sentence(objective, start)}", file=sys.stderr)
+def warn_if_short(run: Run, states: Iterator[State]) -> Iterator[State]:
+    """A hook: says on stderr when a run may need more memory than is free, and begins all the same.
+
+    Raises:
+        StylelabError: when memory does run out; it names the largest size that fits.
+    """
+    if not isinstance(run.objective, Objective):
+        yield from states
+        return
+    network, device = run.objective.network, str(run.start.device)
+    count, _, height, width = run.start.shape
+    need = needed(network, run.objective.layers, run.start.shape, device)
+    if said := shortage(network, need, (width, height), device, count):
+        tqdm.write(f"stylelab: {said}", file=sys.stderr)
+    try:
+        yield from states
+    except (MemoryError, RuntimeError) as error:
+        if not is_memory(error):
+            raise
+        said = _sentence(network, need, free(device), (width, height), device, count)
+        raise StylelabError(said) from error
 
 
 def is_memory(error: BaseException) -> bool:

@@ -172,14 +172,8 @@ def _samples(path: Path, file: Image.Image) -> tuple[np.ndarray, str, np.ndarray
         return grey[..., None], "gray", grey != clear if isinstance(clear, int) else None
     if mode in ("P", "RGB") and clear is not None:
         mode = "RGBA"
-    mode = {
-        "P": "RGB",
-        "RGBX": "RGB",
-        "YCbCr": "RGB",
-        "PA": "RGBA",
-        "RGBa": "RGBA",
-        "La": "LA",
-    }.get(mode, mode)
+    simple = {"P": "RGB", "RGBX": "RGB", "YCbCr": "RGB", "PA": "RGBA", "RGBa": "RGBA", "La": "LA"}
+    mode = simple.get(mode, mode)
     if mode not in ("LA", "RGB", "RGBA"):
         raise ImageError(f"{path} has pixels of an unusual kind ({mode}); save it as PNG")
     pixels = np.asarray(file if file.mode == mode else file.convert(mode))

@@ -7,15 +7,16 @@ here, at once: too many entries, other things than tensors, tensors of unusual k
 import json
 import os
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import safetensors
+import safetensors.torch
 import torch
 from torch import Tensor
 
-from stylelab.errors import NetworkError
-from stylelab.files.local import readable
+from stylelab.errors import NetworkError, StylelabError
+from stylelab.files.local import atomic, readable
 
 MOST_ENTRIES = 10_000  # VGG-19 has 38
 MOST_DESCRIPTION = 4_000_000  # bytes that name and describe the tensors; VGG-19's take 4,000
@@ -113,3 +114,20 @@ def _parse_header(text: str) -> dict:
     if not isinstance(header, dict):
         raise _Nonsense("its header is not a JSON object")
     return header
+
+
+def cached(path: Path, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+    """The tensors in `path`; where that cannot be read they are made, and kept there if possible.
+
+    A folder that cannot be written to is no error: the tensors are then made each time.
+    """
+    try:
+        return safetensors.torch.load_file(path)
+    except (OSError, safetensors.SafetensorError):
+        tensors = make()
+    try:
+        with atomic(path) as file:
+            file.write_bytes(safetensors.torch.save(tensors))
+    except StylelabError:
+        pass
+    return tensors
