@@ -34,7 +34,7 @@ def as_tensor(samples: np.ndarray) -> torch.Tensor:
 
 
 def write_png(path, samples: np.ndarray, depth: int, colour_type: int, *chunks: tuple) -> None:
-    """A PNG of `(H, W, C)` samples of `depth` bits, with `chunks` (name, data) before the pixels."""
+    """A PNG of `(H, W, C)` samples of `depth` bits; `chunks` (name, data) precede the pixels."""
 
     def chunk(kind, data):
         whole = kind + data
@@ -287,10 +287,8 @@ def test_tiffs_of_other_depths_use_their_whole_range(tmp_path, bits, count):
     rows = np.packbits(packed.reshape(5, -1).astype(np.uint8), axis=1)[..., None]
     tags = {256: (4, [8]), 258: (3, [bits] * count), 277: (3, [count]), 339: (3, [1] * count)}
     write_tiff(tmp_path / "a.tif", rows, 2 if count == 3 else 1, tags)
-    expected = as_tensor(np.ones((1, 1, 1), np.uint8)) * 0 + torch.from_numpy(
-        (samples / (2**bits - 1)).astype(np.float32)
-    ).permute(2, 0, 1)
-    assert torch.allclose(load_image(tmp_path / "a.tif"), expected.expand(1, 3, 5, 8), atol=1e-6)
+    expected = (samples / (2**bits - 1)).transpose(2, 0, 1)
+    assert np.allclose(load_image(tmp_path / "a.tif")[0], expected, atol=1e-6)
 
 
 COMPRESSIONS = ["lzw", "zlib", "packbits", "zstd", "lzma"]
@@ -316,8 +314,9 @@ def test_tiffs_as_libtiff_writes_them(tmp_path, mode, compression, capfd):
     y, x = np.mgrid[:32, :48]
     source = Image.fromarray(np.stack([5 * x, 8 * y, 3 * (x + y)], -1).astype(np.uint8))
     source = source.convert(mode)
+    quality = {"quality": 100} if compression == "jpeg" else {}
     try:
-        source.save(tmp_path / "a.tif", compression=compression, quality=100)
+        source.save(tmp_path / "a.tif", compression=compression, **quality)
     except OSError:
         pytest.skip("there is no such TIFF")
     capfd.readouterr()

@@ -45,7 +45,7 @@ def to_srgb(stored: Stored) -> np.ndarray:
         colour = colour[:, ::-1]
     if stored.orientation in (3, 4, 7, 8):  # top and bottom
         colour = colour[::-1]
-    return np.ascontiguousarray(colour)
+    return colour.copy() if stored.orientation > 1 else colour
 
 
 def as_float(values: np.ndarray) -> np.ndarray:

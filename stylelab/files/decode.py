@@ -5,7 +5,6 @@ many of the former and keeps 8 bits of the latter; all other files by Pillow, HE
 `pillow-heif`. Where a file holds several pictures, the first one is read, with a warning.
 """
 
-import io
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,7 +14,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from stylelab.errors import ImageError
-from stylelab.files import formats, png, tiff
+from stylelab.files import formats, jpeg, png, tiff
 from stylelab.files.colour import Stored, as_float, check_code_points, to_srgb
 from stylelab.files.local import readable
 
@@ -144,20 +143,15 @@ def _read_with_pillow(path: Path) -> Stored:
 
 
 def _load(path: Path, file: Image.Image) -> Image.Image:
-    """`file`, decoded. A JPEG may lack its end marker, if no pixel depends on what came after."""
+    """`file`, decoded. A JPEG may lack its end marker, but no pixels."""
     try:
         file.load()
         return file
     except OSError:
-        if file.format not in ("JPEG", "MPO"):
+        whole = jpeg.load_without_end(path.read_bytes()) if file.format == "JPEG" else None
+        if whole is None:
             raise
-    data, ends = path.read_bytes().rstrip(b"\xff"), []
-    for more in (b"", b"\xaa" * 64):  # pixels that are missing are made up of what follows
-        ends.append(Image.open(io.BytesIO(data + more + b"\xff\xd9"), formats=["JPEG"]))
-        ends[-1].load()
-    if ends[0].tobytes() != ends[1].tobytes():
-        raise ImageError(f"{path} is a JPEG that was cut short; get it anew")
-    return ends[0]
+        return whole
 
 
 def _samples(path: Path, file: Image.Image) -> tuple[np.ndarray, str, np.ndarray | None]:

@@ -146,7 +146,9 @@ def _apply_palette(page: "TiffPage", indices: np.ndarray) -> np.ndarray:
 
 
 def _from_ycbcr(path: Path, page: "TiffPage", values: np.ndarray) -> np.ndarray:
-    if 529 in page.tags or 532 in page.tags:  # coefficients, reference black and white
+    reference = (0, 1, 255, 1, 128, 1, 255, 1, 128, 1, 255, 1)
+    # Coefficients of their own, or a narrower range of values.
+    if 529 in page.tags or page.tags.valueof(532, reference) != reference:
         raise ImageError(f"{path} is a TIFF with its own kind of YCbCr; save it in RGB")
     luma, blue, red = np.moveaxis(as_float(values), -1, 0)
     blue, red = blue - 128 / 255, red - 128 / 255
