@@ -1,8 +1,7 @@
 """Downloads: resumed, tried again, verified, and only then put in place.
 
-`requests` and `filelock` do most of the work. What they do not do is done here: going on from a
-partial file, checking the hash, and giving up on servers that send a few bytes per minute or
-never stop. Nothing that a server says is believed or shown.
+`requests` and `filelock` do not go on from a partial file, check a hash, or give up on a server
+that sends a few bytes per minute or never stops; this module does. No text of a server is shown.
 """
 
 import os
