@@ -56,6 +56,7 @@ LENGTHS = {
     "length absurd": "9" * 5000,
     "length of a petabyte": "1" + "0" * 15,
     "length too small": "7",
+    "length zero": "0",
     "length negative": "-5",
     "length no number": "many",
     "length missing": None,
@@ -331,7 +332,8 @@ FINAL = {
 
 
 # A file of a wrong hash is asked for once more.
-WRONG = ("wrong file", "page", "corrupt", "length too small", "chunked nonsense")
+WRONG = ("wrong file", "page", "corrupt", "length too small", "length zero")
+WRONG += ("chunked nonsense",)
 
 
 @pytest.mark.parametrize("kept", [b"", DATA[:1000]], ids=["new", "resumed"])

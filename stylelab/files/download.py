@@ -143,7 +143,7 @@ def _attempt(url: str, part: Path, progress: bool) -> None:
         if url.startswith("https:") and not all(hop.startswith("https:") for hop in hops):
             raise _Failure("it leads from https to an unencrypted address", final=True)
         start, size = _start_and_size(response, part)
-        if start == size:
+        if response.status_code == 416:  # `part` is complete
             return
         if (size or 0) > LARGEST:
             raise _Failure(f"the server announces {size} bytes, far too many", final=True)
