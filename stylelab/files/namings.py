@@ -1,5 +1,6 @@
 """From the tensors of a weights file, in any known naming, to a network."""
 
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -7,25 +8,27 @@ import torch
 from torch import Tensor, nn
 
 from stylelab.errors import NetworkError, StylelabError
-from stylelab.vgg import ARCHITECTURES, VGG
+from stylelab.vgg import VGG
 
 
-def _convolutions(
-    state: Mapping[str, Tensor], architecture: Iterable[str]
-) -> tuple[dict[str, Tensor], list[str], bool]:
-    """The convolutions in `state`, renamed from any known naming; the layers that they make, and
-    whether these are a leading part of the architecture's."""
-    plain, index = {}, 0
-    for layer in architecture:
-        index += 1 if layer.endswith("_1") and layer != "conv1_1" else 0  # a pooling before it
-        for kind in ("weight", "bias"):
-            plain_name, torchvision_name = f"{layer}.{kind}", f"features.{index}.{kind}"
-            for key in (plain_name, torchvision_name, plain_name.replace("_", "")):
-                if key in state:
-                    plain[plain_name] = state[key]
-        index += 2  # the convolution and its ReLU
-    layers = [layer for layer in architecture if f"{layer}.bias" in plain]
-    return plain, layers, layers == list(architecture)[: len(layers)]
+def _layer_names(keys: Iterable[str]) -> dict[str, str]:
+    """Layers as the paper names them, by their names in a file, in network order.
+
+    torchvision numbers all modules: a convolution stands two places after the one before it, or
+    three if a pooling is between them.
+    """
+    names, group, number, before = {}, 1, 0, -2
+    stems = {key.removesuffix(".weight") for key in keys if key.endswith(".weight")}
+    for stem in stems:
+        if match := re.fullmatch(r"conv([1-5])_?([1-4])", stem):
+            names[stem] = f"conv{match[1]}_{match[2]}"
+    for index in sorted(
+        int(stem[9:]) for stem in stems if re.fullmatch(r"features\.\d{1,3}", stem)
+    ):
+        group, number = (group + 1, 1) if index - before == 3 else (group, number + 1)
+        names[f"features.{index}"] = f"conv{group}_{number}"
+        before = index
+    return dict(sorted(names.items(), key=lambda item: item[1]))
 
 
 def build_network(
@@ -49,40 +52,33 @@ def build_network(
     Raises:
         NetworkError: if they do not describe a VGG network.
     """
-    convolutions, layers, _ = max(
-        (_convolutions(tensors, each) for each in ARCHITECTURES.values()),
-        key=lambda found: (found[2], len(found[0])),
-    )
-    prefix, state = "readouts.", dict(convolutions)
-    readouts = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+    names, state, readouts = _layer_names(tensors), {}, {}
+    own = next((name for name in ("conv0", "input") if f"{name}.weight" in tensors), None)
+    distilled = "conv11_aux.weight" in tensors
     try:
-        if distilled := "conv11_aux.weight" in tensors:
-            for layer in layers:
-                aux = f"{layer.replace('_', '')}_aux"
-                if f"{aux}.weight" in tensors:
-                    matrix = tensors[f"{aux}.weight"].flatten(1)
-                    readouts[layer] = torch.cat([matrix, tensors[f"{aux}.bias"][:, None]], 1)
+        for kind in ("weight", "bias"):
+            state[f"input.{kind}"] = tensors[f"{own}.{kind}"] if own else preprocess[kind]
+            state |= {f"{layer}.{kind}": tensors[f"{key}.{kind}"] for key, layer in names.items()}
+        for key, layer in names.items():
+            if f"readouts.{layer}" in tensors:
+                readouts[layer] = tensors[f"readouts.{layer}"]
+            elif f"{key}_aux.weight" in tensors:
+                aux = tensors[f"{key}_aux.weight"].flatten(1), tensors[f"{key}_aux.bias"][:, None]
+                readouts[layer] = torch.cat(aux, 1)
         network = VGG(
-            {layer: len(convolutions[f"{layer}.bias"]) for layer in layers},
+            {layer: len(state[f"{layer}.bias"]) for layer in names.values()},
             padding="reflect" if distilled else header.get("padding", "zeros"),
             pooling=pooling or header.get("pooling", "max" if distilled else "avg"),
             units=header.get("units") or {name: len(matrix) for name, matrix in readouts.items()},
         )
-        own = next((name for name in ("conv0", "input") if f"{name}.weight" in tensors), None)
-        for kind in ("weight", "bias"):
-            state[f"input.{kind}"] = tensors[f"{own}.{kind}"] if own else preprocess[kind]
         network.load_state_dict(state)
         for layer, matrix in readouts.items():
             if matrix.dim() != 2 or matrix.shape[1] != network.widths[layer] + 1:
                 raise ValueError(f"the readout of {layer} has the shape {tuple(matrix.shape)}")
             network.readouts[layer] = nn.Parameter(matrix, requires_grad=False)
-        counts = network.units.values()
-        if set(network.units) != set(layers) or not all(
-            type(count) is int and 0 < count < 2**31 for count in counts
-        ):
-            raise ValueError("units must be whole numbers above 0, for layers it has")
-        if not all(tensor.isfinite().all() for tensor in network.state_dict().values()):
-            raise ValueError("there are weights that are not finite")
+        for layer, count in network.units.items():
+            if layer not in network.widths or type(count) is not int or not 0 < count < 2**31:
+                raise ValueError("units must be whole numbers above 0, for layers it has")
     except (AttributeError, LookupError, RuntimeError, TypeError, ValueError, StylelabError) as e:
         raise NetworkError(
             f"{path} is not a VGG network: expected the weights and biases of 3x3 convolutions "
