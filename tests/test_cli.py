@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from stylelab import __version__, gallery, networks, synthesis
+from stylelab import __version__, gallery, networks
 from stylelab.cli.main import main
-from stylelab.engine import memory
+from stylelab.engine import coarse_to_fine, memory
 from stylelab.errors import DownloadError, StylelabError
 from stylelab.images import load_image, read_metadata, save_image
 from stylelab.runs import notebooks as runner
@@ -161,7 +161,7 @@ def test_an_enlarged_picture_is_said_aloud_and_need_not_be(folder, capsys):
 def test_what_is_refused_before_the_work(
     folder, capsys, monkeypatch, content, style, options, code, words
 ):
-    monkeypatch.setattr(synthesis, "transfer_batch", None)
+    monkeypatch.setattr(coarse_to_fine, "transfer_batch", None)
     before = Path("photo.jpg").read_bytes()
     assert run("transfer", content, style, "-o", "out.png", *QUICK, *options) == code
     assert words in complaint(capsys)
@@ -245,7 +245,7 @@ def test_failures_are_one_line(folder, capsys, monkeypatch, error):
     def fail(*args, **kwargs):
         raise error
 
-    monkeypatch.setattr(synthesis, "transfer_batch", fail)
+    monkeypatch.setattr(coarse_to_fine, "transfer_batch", fail)
     assert transfer() == 1
     assert "Errno" not in complaint(capsys)
 

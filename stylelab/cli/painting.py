@@ -6,10 +6,11 @@ from pathlib import Path
 
 import torch
 
-from stylelab import gallery, images, networks, synthesis
+from stylelab import gallery, images, networks
 from stylelab.cli.exits import INTERRUPTED, complain, say
 from stylelab.engine import memory
 from stylelab.engine.checkpoint import Checkpoint
+from stylelab.engine.coarse_to_fine import transfer_coarse_to_fine
 from stylelab.engine.devices import pick_device
 from stylelab.errors import ImageError, SettingError, StylelabError
 from stylelab.files.local import sha256_of
@@ -66,11 +67,11 @@ def transfer(arguments: Namespace) -> int:
         f"{settings.alpha_beta:g}, {settings.steps} steps from {settings.init}"
         + (f" on each of {settings.levels} levels" if settings.levels > 1 else "")
     )
-    result = synthesis.transfer_batch(
+    result = transfer_coarse_to_fine(
         network,
         [settings.as_transfer(content, style)],
-        steps=settings.steps,
         levels=settings.levels,
+        steps=settings.steps,
         hooks=[*network.hooks, *([checkpoint] if checkpoint else [])],
     )
     texts = metadata(

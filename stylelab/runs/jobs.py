@@ -219,7 +219,7 @@ class _Worker:
         self.interrupted = False
         files.with_suffix(".job").write_bytes(pickle.dumps(job))
         with files.with_suffix(".log").open("wb") as log:
-            self.process = subprocess.Popen(
+            self.process = subprocess.Popen(  # noqa: S603
                 [
                     sys.executable,
                     "-P",
@@ -248,7 +248,7 @@ class _Worker:
         with suppress(OSError):
             self.process.stdin.close()
         with suppress(OSError, EOFError, pickle.UnpicklingError):
-            return pickle.loads(self.files.with_suffix(".outcome").read_bytes())
+            return pickle.loads(self.files.with_suffix(".outcome").read_bytes())  # noqa: S301
         error = ""
         if not self.interrupted:
             log = self.files.with_suffix(".log").read_text(encoding="utf-8", errors="replace")
@@ -264,7 +264,8 @@ def work() -> None:
     """What a worker does: run the notebook of NAME.job, and write NAME.outcome."""
     files = Path(sys.argv[1])
     threading.Thread(target=_interrupt_when_left, daemon=True).start()
-    outcome = run_one(pickle.loads(files.with_suffix(".job").read_bytes()), progress=False)
+    job = pickle.loads(files.with_suffix(".job").read_bytes())  # noqa: S301 (our own)
+    outcome = run_one(job, progress=False)
     files.with_suffix(".outcome").write_bytes(pickle.dumps(outcome))
 
 
