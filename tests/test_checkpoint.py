@@ -11,7 +11,7 @@ import torch
 from toys import until, write
 
 from stylelab import optimisation, synthesis
-from stylelab.cli.main import main as cli
+from stylelab.cli.main import main
 from stylelab.engine import checkpoint, fingerprint
 from stylelab.engine.checkpoint import Checkpoint
 from stylelab.errors import SettingError, StylelabError
@@ -323,10 +323,10 @@ def test_a_folder_for_all_that_a_notebook_does(run, tmp_path, monkeypatch):
 
 OFTEN = """
 import sys
-from stylelab.cli.main import main as cli
+from stylelab.cli.main import main
 from stylelab.engine import checkpoint
 checkpoint.SECONDS = 0.0
-sys.exit(cli.main())
+sys.exit(main())
 """
 
 
@@ -383,7 +383,7 @@ def test_a_transfer_that_is_terminated_and_killed(folder):
 def test_neither_image_is_taken_for_a_checkpoint(folder, capsys):
     for name in ("photo.png", "./out.png"):
         arguments = command("-o", "out.png", "--checkpoint", name)[3:]
-        assert cli.main(arguments) == 2
+        assert main(arguments) == 2
         assert "is one of the images; name another file" in capsys.readouterr().err
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from stylelab import gallery, networks, optimisation, synthesis
-from stylelab.cli.main import main as cli
+from stylelab.cli.main import main
 from stylelab.engine import memory
 from stylelab.errors import SettingError
 from stylelab.images import load_image, save_image
@@ -145,7 +145,7 @@ def test_when_no_step_is_finite_any_more_the_best_image_is_saved(tmp_path, monke
     poison(monkeypatch, range(6, 10_000))
     out = tmp_path / "out.png"
     asked = ["transfer", "pagoda", "swirling_night", "-o", str(out), "--size", "48"]
-    assert cli.main([*asked, "--steps", "500"]) == 1
+    assert main([*asked, "--steps", "500"]) == 1
     said = capsys.readouterr().err
     assert "no step led to a finite loss any more after step 40" in said and str(out) in said
     start = load_image(gallery.path("pagoda"), 48)
@@ -182,7 +182,7 @@ def test_running_out_of_memory_is_the_same_sentence(tmp_path, monkeypatch, capsy
 
     monkeypatch.setattr(optimisation, "lbfgs", fail)
     asked = ["transfer", "pagoda", "swirling_night", "--size", "64"]
-    assert cli.main([*asked, "-o", str(tmp_path / "out.png")]) == 1
+    assert main([*asked, "-o", str(tmp_path / "out.png")]) == 1
     said = capsys.readouterr().err
     assert "GB are free on cpu; the largest size that fits is about" in said
     last = said.split("\n")[-2]
@@ -233,7 +233,7 @@ print(taken / memory.need(contenders.objective(network, content, style), content
 
 def test_the_same_seed_gives_the_same_bytes(tmp_path):
     """Two processes, one command: equal files but for the seconds in their metadata."""
-    asked = ["-m", "stylelab", "transfer", "pagoda", "swirling_night", "--size", "64"]
+    asked = ["-m", "stylelab.cli", "transfer", "pagoda", "swirling_night", "--size", "64"]
     asked += ["--steps", "30", "--init", "noise", "--seed", "7", "--bits", "16", "-o"]
     pixels = []
     for name in ("a.png", "b.png"):

@@ -28,7 +28,7 @@ from stylelab import figures, gallery, networks
 from stylelab.app import live_view
 from stylelab.app.playground import Playground
 from stylelab.cli.exits import complain
-from stylelab.cli.main import main as cli
+from stylelab.cli.main import main
 from stylelab.distil.recipe import Recipe
 from stylelab.distil.training import train_and_export
 from stylelab.errors import NetworkError, SettingError, StylelabError
@@ -201,7 +201,7 @@ def test_neither_are_they_by_the_command_line(folder, capsys, kind, suffix):
     path, canary = folder / f"a{suffix}", folder / "canary"
     weights(kind, path, canary)
     arguments = ["transfer", "pagoda", "storm", "-o", "out.png", "--network", str(path)]
-    assert cli.main(arguments) == 1
+    assert main(arguments) == 1
     assert capsys.readouterr().err.startswith(f"stylelab: {path} cannot be read as weights")
     (folder / "images").mkdir()
     with pytest.raises(StylelabError, match="cannot be read as weights"):
@@ -325,7 +325,7 @@ def test_so_does_the_name_of_a_file_and_braces_in_a_folders_name_are_braces(fold
         declares="network = ''",
     ).parent
     arguments = ["figures", "--network", name, "--notebooks", notebooks.name, "--output", "out {x}"]
-    assert cli.main(arguments) == 0
+    assert main(arguments) == 0
     assert json.loads((folder / "out {x}" / "found.json").read_text()) == {
         "network": str(folder / name)
     }
@@ -358,10 +358,10 @@ def test_what_can_be_read_is_left_as_it_is():
 def test_names_of_files_reach_the_terminal_escaped(folder, capsys):
     name = "\x1b]0;title\x07\x1b[2J.png"
     (folder / name).write_text("no image")
-    assert cli.main(["transfer", name, "storm", "-o", "out.png"]) == 1
-    assert cli.main(["verify", name]) == 1
+    assert main(["transfer", name, "storm", "-o", "out.png"]) == 1
+    assert main(["verify", name]) == 1
     notebooks = write(folder / "notebooks" / "01_\x1b[2J.ipynb", "1 / 0 # \x1b[2J").parent
-    assert cli.main(["figures", "--notebooks", str(notebooks), "--output", "out"]) == 1
+    assert main(["figures", "--notebooks", str(notebooks), "--output", "out"]) == 1
     said = capsys.readouterr().err
     assert "\\x1b]0;title\\x07\\x1b[2J.png is not a" in said and "ZeroDivisionError" in said
     assert "\x1b]" not in said and "\x1b[2J" not in said

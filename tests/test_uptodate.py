@@ -223,13 +223,6 @@ def test_a_failed_notebook_is_not_up_to_date(folder, quickly):
     assert run() == RUN
 
 
-def test_what_a_killed_run_left_is_removed(folder, quickly):
-    left = folder / "out" / ".stylelab" / "running" / "tmp" / "notes"
-    left.parent.mkdir(parents=True)
-    left.touch()
-    assert run() == RUN and not left.parent.parent.exists()
-
-
 def test_only_what_changed_runs_again(folder, quickly):
     write(folder / "notebooks" / "02_two.ipynb", MAKE + "#")
     assert run() == ["01_one", "02_two"]
