@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from stylelab import __version__, gallery, networks
 from stylelab.cli.main import main
@@ -104,6 +105,14 @@ def test_starts_and_formats(folder, output, init, bits):
         assert Path(output).read_bytes()[24] == bits  # IHDR's bit depth
 
 
+def test_of_several_pictures_in_a_file_the_first_is_used_and_this_is_said(folder, capsys):
+    frames = [Image.new("RGB", (40, 40), colour) for colour in ("red", "blue")]
+    frames[0].save("two.gif", save_all=True, append_images=frames[1:])
+    assert run("transfer", "two.gif", "painting.png", "-o", "out.png", *QUICK) == 0
+    said = capsys.readouterr().err
+    assert "stylelab: two.gif holds several pictures" in said and "Warning" not in said
+
+
 def test_images_by_name_unless_there_is_such_a_file(folder):
     (folder / "storm").write_bytes((folder / "painting.png").read_bytes())
     assert run("transfer", "storm", "swirling_night", "-o", "out.png", *QUICK) == 0
@@ -138,7 +147,7 @@ def test_an_enlarged_picture_is_said_aloud_and_need_not_be(folder, capsys):
     ("content", "style", "options", "code", "words"),
     [
         ("gone.jpg", "painting.png", [], 1, "gone.jpg does not exist"),
-        ("photo.jpg", "text.jpg", [], 1, "text.jpg is not"),
+        ("photo.jpg", "text.jpg", [], 1, "text.jpg is"),
         ("dots.png", "painting.png", [], 1, "dots.png has 3 x 1 pixels; network tiny needs"),
         ("cut.jpg", "painting.png", [], 1, "cut.jpg"),
         (".", "painting.png", ["-o", "out.gif"], 1, "is a folder"),  # before the output
@@ -147,7 +156,7 @@ def test_an_enlarged_picture_is_said_aloud_and_need_not_be(folder, capsys):
         ("-photo.jpg", "painting.png", [], 2, "./-photo.jpg"),
         ("photo.jpg", "painting.png", ["-o", "photo.jpg/out.png"], 1, "photo.jpg"),
         ("photo.jpg", "painting.png", ["-o", "folder.png"], 1, "folder.png is a folder"),
-        ("photo.jpg", "painting.png", ["-o", "out.gif"], 2, "out.gif must end in"),
+        ("photo.jpg", "painting.png", ["-o", "out.gif"], 2, "must end in"),
         ("photo.jpg", "painting.png", ["-o", "nul\0.png"], 2, "NUL"),
         ("photo.jpg", "painting.png", ["-o", "./photo.jpg"], 2, "name another file"),
         ("photo.jpg", "painting.png", ["--checkpoint", "photo.jpg"], 2, "name another file"),
@@ -290,6 +299,7 @@ def test_figures_hands_over_its_options(folder, capsys, monkeypatch):
         (["lecture", "folder.png", "page.html", "--quality", "96"], 2),
         (["distil", "--teacher", "random", "--images", "folder.png", "--output", "o"], 2),
         (["distil", "--teacher", "gone", "--images", ".", "--output", "o"], 2),
+        (["distil", "--teacher", "random", "--images", ".", "--output", "o", "--seed", "٣"], 2),
     ],
 )
 def test_commands_that_cannot_begin(folder, capsys, arguments, code):

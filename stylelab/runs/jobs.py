@@ -219,7 +219,7 @@ class _Worker:
         self.interrupted = False
         files.with_suffix(".job").write_bytes(pickle.dumps(job))
         with files.with_suffix(".log").open("wb") as log:
-            self.process = subprocess.Popen(  # noqa: S603
+            self.process = subprocess.Popen(
                 [
                     sys.executable,
                     "-P",
