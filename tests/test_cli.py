@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from stylelab import __version__, gallery, networks
+from stylelab import __version__, gallery, networks, synthesis
 from stylelab.cli.main import main
 from stylelab.engine import coarse_to_fine, memory
 from stylelab.errors import DownloadError, StylelabError
@@ -213,6 +213,14 @@ def test_the_ends_of_a_range_belong_to_it(folder):
     assert transfer("--alpha-beta", "1e30", "--seed", most["seed"]) == 0
 
 
+def test_settings_agree_with_the_method():
+    described = Settings().as_transfer(torch.rand(1, 3, 8, 8), torch.rand(1, 3, 8, 8))
+    plain = synthesis.Transfer(described.content, described.style)
+    for name in ("alpha_beta", "content_layer", "style_weights", "init", "seed", "tv_weight"):
+        assert getattr(described, name) == getattr(plain, name)
+    assert OPTIONS["init"].choices == synthesis.STARTS
+
+
 def test_every_setting_is_a_flag_with_one_default(folder, monkeypatch):
     made = []
     original = Settings.as_transfer
@@ -369,10 +377,12 @@ def test_fetch(capsys, monkeypatch):
     assert "'nothing'" in complaint(capsys)
 
 
-def command(arguments: str, redirected: str = "", **variables: str) -> subprocess.CompletedProcess:
+def command(
+    arguments: str, redirected: str = "", before: str = "", **variables: str
+) -> subprocess.CompletedProcess:
     """`python -m stylelab.cli ARGUMENTS` in a process of its own."""
     environment = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "100"} | variables
-    line = f"{sys.executable} -m stylelab.cli {arguments} {redirected}"
+    line = f"{before} {sys.executable} -m stylelab.cli {arguments} {redirected}"
     return subprocess.run(
         line, shell=True, env=environment, capture_output=True, text=True, timeout=120
     )
@@ -390,9 +400,17 @@ def test_as_a_process(tmp_path):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="its shell redirects in another way")
-def test_the_same_command_gives_the_same_bytes_even_without_standard_error(folder):
+def test_the_same_command_gives_the_same_bytes_even_without_standard_streams(folder):
     asked = "transfer pagoda swirling_night --size 64 --steps 30 --init noise --seed 7 -o"
     full = "2>/dev/full" if sys.platform == "linux" else ""
-    for name, redirected in (("a.png", ""), ("b.png", "2>&-"), ("c.png", full)):
+    for name, redirected in (("a.png", ""), ("b.png", "<&- >&- 2>&-"), ("c.png", full)):
         assert command(f"{asked} {name}", redirected).returncode == 0
     assert Path("a.png").read_bytes() == Path("b.png").read_bytes() == Path("c.png").read_bytes()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere such a limit is not kept")
+def test_with_too_little_memory_a_transfer_is_refused_in_one_line(folder):
+    asked = "transfer pagoda swirling_night --size 9000 -o out.png"
+    done = command(asked, before="ulimit -v 8000000;", OMP_NUM_THREADS="1")
+    assert done.returncode == 1 and not done.stdout and done.stderr.count("\n") == 1
+    assert "the largest size that fits is about" in done.stderr
