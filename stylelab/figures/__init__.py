@@ -1,16 +1,12 @@
-"""Figures: panels, records, drawings, measures, claims. `runs`, `app` and `cli` may import it."""
+"""Figures: panels, drawings, records and claims; `runs`, `app` and `cli` may import it."""
 
-from stylelab.figures.panels import (
-    COLOURS,
-    DPI,
-    Panel,
+from stylelab.figures.lab import Lab, start
+from stylelab.figures.panels import COLOURS, DPI, Panel, curves, footer, loss_curves, panel_grid
+from stylelab.figures.records import (
     check_names,
     claims_table,
-    footer,
     judge,
-    loss_curves,
     make_record,
-    panel_grid,
     panel_path,
     save_figure,
     save_picture,
@@ -18,3 +14,25 @@ from stylelab.figures.panels import (
     verdict,
     versions,
 )
+
+__all__ = [
+    "COLOURS",
+    "DPI",
+    "Lab",
+    "Panel",
+    "check_names",
+    "claims_table",
+    "curves",
+    "footer",
+    "judge",
+    "loss_curves",
+    "make_record",
+    "panel_grid",
+    "panel_path",
+    "save_figure",
+    "save_picture",
+    "show",
+    "start",
+    "verdict",
+    "versions",
+]

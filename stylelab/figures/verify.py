@@ -1,28 +1,30 @@
-"""Do the figures of a folder still say what the paper says, and what they said before?
+"""Checks a folder of figures: do the paper's claims hold, and are the numbers as before?
 
-For each record: the figure is the one recorded, the paper's claims hold, computed again from the
-saved panels where these are at hand, and their numbers are near those of a reference folder.
+For each record: the PNG is the one recorded; the claims hold, computed again from the saved panels
+where that is possible; and their numbers are near those of a reference folder.
 """
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
-from stylelab import figures, gallery, networks
+from stylelab import gallery, networks
 from stylelab.errors import StylelabError
-from stylelab.files.download import sha256_of
+from stylelab.figures.records import judge, panel_path, verdict
+from stylelab.files.local import sha256_of
 from stylelab.images import load_image
 from stylelab.vgg import VGG
 
-RELATIVE, ABSOLUTE = 0.25, 0.02  # how far a number may be from the reference's
-AGAIN = 1e-3  # how far a number computed again may be from the record's, relative and absolute
+RELATIVE, ABSOLUTE = 0.25, 0.02  # tolerance against the reference
+AGAIN = 1e-3  # tolerance, relative and absolute, against the record when computed again
 
 
 @dataclass
 class Report:
-    """What was found about one figure; it is well if there are no problems."""
+    """What was found out about one figure; it passes if there are no problems."""
 
     figure: str
     lines: list[str] = field(default_factory=list)
@@ -42,26 +44,13 @@ def verify(
     Raises:
         StylelabError: if a folder has no records, or a record cannot be read.
     """
-    reports, loaded = [], {}
-    for path in _records(folder):
-        record = _read(path)
-        report = Report(path.stem)
-        reports.append(report)
-        if sha256_of(path.with_suffix(".png")) != record["sha256"]:
-            report.problems.append(f"{path.stem}.png is not the picture its record tells of")
-        claims = record["claims"]
-        found, said = _judge_again(path, record, network, loaded)
-        if found is not None:
-            for old, new in zip(claims, found, strict=True):
-                report.problems += _apart(old, new, "the record", AGAIN, AGAIN)
-            claims = found
-        for claim in claims:
-            report.lines.append(figures.verdict(claim))
-            if not claim["holds"]:
-                report.problems.append(f"a claim fails: {_numbers(claim)}")
-        report.lines.append(f"       {said}")
-        if reference is not None:
-            _compare(report, record, claims, reference / path.name)
+
+    @cache
+    def load(name: str, pooling: str) -> VGG:
+        known = name.partition(":")[0] in networks.names()
+        return networks.load(name if known or network is None else network, pooling=pooling)
+
+    reports = [_check(path, load, reference) for path in _records(folder)]
     lines = []
     for report in reports:
         lines += [report.figure, *(f"  {line}" for line in report.lines)]
@@ -69,6 +58,28 @@ def verify(
     failed = [report.figure for report in reports if report.problems]
     lines.append(f"{len(reports) - len(failed)} of {len(reports)} figures are as they should be")
     return "\n".join(lines), not failed
+
+
+def _check(path: Path, load: Callable[..., VGG], reference: Path | None) -> Report:
+    """Check one record."""
+    record, report, source = _read(path), Report(path.stem), "computed again from the panels"
+    if sha256_of(path.with_suffix(".png")) != record["sha256"]:
+        report.problems.append(f"{path.stem}.png is not the picture that its record describes")
+    claims = record["claims"]
+    try:
+        claims = _judge_again(path, record, load)
+        for old, new in zip(record["claims"], claims, strict=True):
+            report.problems += _differences(old, new, "the record", AGAIN, AGAIN)
+    except StylelabError as error:
+        source = f"from the record; {error}"
+    for claim in claims:
+        report.lines.append(verdict(claim))
+        if not claim["holds"]:
+            report.problems.append(f"a claim fails: {_numbers(claim)}")
+    report.lines.append(f"       {source}")
+    if reference is not None:
+        _compare(report, record, claims, reference / path.name)
+    return report
 
 
 def _records(folder: Path) -> list[Path]:
@@ -94,39 +105,30 @@ def _read(path: Path) -> dict:
     return record
 
 
-def _judge_again(
-    path: Path, record: Mapping, network: str | None, loaded: dict[str, VGG | str]
-) -> tuple[list[dict] | None, str]:
-    """Claims computed again, or None; and where they are from, in words."""
-    panels = {
-        name: figures.panel_path(path.parent, record["figure"], name) for name in record["panels"]
-    }
-    if missing := [file for file in panels.values() if not file.exists()]:
-        return None, f"from the record; panels are not here: {missing[0]}"
-    used = record["network"]
+def _judge_again(path: Path, record: Mapping, load: Callable[..., VGG]) -> list[dict]:
+    """The claims computed again from the saved panels.
+
+    Raises:
+        StylelabError: if panels, images or the network are missing, or not those of the record.
+    """
+    panels = {name: panel_path(path.parent, record["figure"], name) for name in record["panels"]}
+    for panel in panels.values():
+        if not panel.exists():
+            raise StylelabError(f"there is no panel {panel}")
     for image in record["images"].values():
         if not gallery.is_here(image["name"]):
-            return None, f"from the record; {image['name']} is not here: stylelab fetch images"
+            raise StylelabError(f"{image['name']} is not here: stylelab fetch images")
         if sha256_of(gallery.path(image["name"])) != image["sha256"]:
-            return None, f"from the record; {image['name']} is another image here"
-    key = f"{used['name']} {used['pooling']}"
-    if key not in loaded:
-        named = used["name"].partition(":")[0] in networks.names()
-        try:
-            name = used["name"] if named or network is None else network
-            loaded[key] = networks.load(name, pooling=used["pooling"])
-        except StylelabError as error:
-            loaded[key] = str(error)
-    if isinstance(loaded[key], str):
-        return None, f"from the record; {loaded[key]}"
-    if loaded[key].sha256 != used["sha256"]:
-        return None, f"from the record; its network {used['name']} had other weights"
-    pictures = {name: load_image(file) for name, file in panels.items()}
-    return figures.judge(record, loaded[key], pictures), "computed again from the panels"
+            raise StylelabError(f"{image['name']} is another image here")
+    used = record["network"]
+    network = load(used["name"], used["pooling"])
+    if network.sha256 != used["sha256"]:
+        raise StylelabError(f"its network {used['name']} had other weights")
+    return judge(record, network, {name: load_image(file) for name, file in panels.items()})
 
 
 def _compare(report: Report, record: Mapping, claims: list[dict], reference: Path) -> None:
-    """Add to `report` how the claims' numbers compare with the reference's."""
+    """Add to `report` how the claims' numbers differ from the reference's."""
     if not reference.exists():
         report.problems.append(f"the reference has no {reference.name}")
         return
@@ -137,14 +139,16 @@ def _compare(report: Report, record: Mapping, claims: list[dict], reference: Pat
             report.problems.append(f"made with other {', '.join(other)} than the reference")
             return
     if len(known["claims"]) != len(claims):
-        report.problems.append("the reference has other claims; make it anew")
+        report.problems.append("the reference has other claims; make it again")
         return
     for old, new in zip(known["claims"], claims, strict=True):
-        report.problems += _apart(old, new, "the reference", RELATIVE, ABSOLUTE)
+        report.problems += _differences(old, new, "the reference", RELATIVE, ABSOLUTE)
 
 
-def _apart(old: Mapping, new: Mapping, what: str, relative: float, absolute: float) -> list[str]:
-    """The numbers in which a claim differs from what was known of it."""
+def _differences(
+    old: Mapping, new: Mapping, source: str, relative: float, absolute: float
+) -> list[str]:
+    """The numbers of a claim that are not as they were in `source`."""
     found = []
     for name, values in new["values"].items():
         before = old["values"].get(name, [])
@@ -153,7 +157,7 @@ def _apart(old: Mapping, new: Mapping, what: str, relative: float, absolute: flo
             for a, b in zip(before, values, strict=True)
         )
         if not near:
-            found.append(f"{name} {_list(values)}, in {what} {_list(before)}")
+            found.append(f"{name} {_list(values)}, in {source} {_list(before)}")
     return found
 
 

@@ -1,0 +1,157 @@
+"""What every notebook works with: a network, images by their part, and a folder for its figures."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from stylelab import gallery, networks
+from stylelab.engine.devices import pick_device
+from stylelab.figures import films, records
+from stylelab.figures.panels import Panel, footer, panel_grid
+from stylelab.optimisation import Result
+from stylelab.vgg import VGG
+
+Drawing = Figure | Sequence[Panel]
+
+
+def start(
+    profile: str,
+    network: str,
+    images: str,
+    size: int,
+    steps: int,
+    seed: int,
+    device: str,
+    output: str | Path,
+    **others: object,
+) -> "Lab":
+    """Load a notebook's network, find its images, and print what is used.
+
+    Args:
+        profile, network, images, size, steps, seed, device, output: the notebook's parameters.
+        others: further parameters, to be kept in its records.
+
+    Raises:
+        SettingError: for a device or a kind of images that does not exist.
+        NetworkError: if the network cannot be loaded.
+    """
+    parameters = {"profile": profile, "network": network, "images": images, "size": size}
+    parameters |= {"steps": steps, **others, "seed": seed, "device": device}
+    vgg = networks.load(network, device=pick_device(device))
+    print(f"{vgg.name} on {vgg.device}, {torch.get_num_threads()} threads")
+    print(records.versions())
+    return Lab(vgg, gallery.cast(images), parameters, Path(output))
+
+
+class Lab:
+    """A notebook's network and images, and how it shows and saves its figures.
+
+    A *part* is the role of an image: "content", "C", "night", ... (see `gallery.cast`). A *drawing*
+    is a matplotlib figure, or a list of panels to lay out in `columns`.
+
+    Attributes:
+        network: the network, on its device.
+        cast: the name of an image in the gallery by its part.
+        parameters: the notebook's parameters.
+        output: the folder for figures.
+        records: the records of the figures saved so far, by name.
+    """
+
+    def __init__(
+        self, network: VGG, cast: Mapping[str, str], parameters: Mapping, output: Path
+    ) -> None:
+        self.network, self.cast, self.parameters = network, cast, parameters
+        self.output, self.records = output, {}
+
+    def open(self, part: str, size: int | None = None) -> Tensor:
+        """The image that plays `part`, `(1, 3, H, W)`, its longer side `size` pixels.
+
+        By default the size is the notebook's.
+        """
+        return gallery.open(self.cast[part], size or self.parameters["size"])
+
+    def title(self, part: str) -> str:
+        """The title of the image that plays `part`."""
+        return gallery.info(self.cast[part]).title
+
+    def footer(self, parts: Iterable[str], note: str, networks: Sequence[VGG] = ()) -> str:
+        """Networks (by default the notebook's), a note, and the credits of the images used."""
+        return footer(networks or self.network, [self.cast[part] for part in parts], note)
+
+    def show(
+        self,
+        name: str,
+        drawing: Drawing,
+        *,
+        columns: int = 3,
+        footer: str = "",
+        width: float = 10.0,
+    ) -> object:
+        """Save a drawing as `<name>.png`, without a record, and return it for the page."""
+        figure = _figure(drawing, columns, footer, width)
+        return records.show(records.save_picture(figure, name, self.output))
+
+    def save(
+        self,
+        name: str,
+        drawing: Drawing,
+        *,
+        images: Mapping[str, str],
+        results: Mapping[str, Result] | None = None,
+        settings: Mapping[str, object] | None = None,
+        note: str = "",
+        columns: int = 3,
+        panels: Mapping[str, Tensor] | None = None,
+        facts: Mapping[str, float] | None = None,
+    ) -> object:
+        """Save a figure of the paper with its record and panels, and return it for the page.
+
+        Args:
+            name: the figure's name, as `claims.CLAIMS` knows it.
+            drawing: named panels in it are saved, and the paper's claims are checked on them.
+            images: the parts of the images used, by the names that the record gives them.
+            results: the optimisations behind it, by name.
+            settings: what was chosen for them: layers, alpha/beta, ...
+            note: for the footer, which adds steps, size and credits.
+            columns: panels in a row.
+            panels: the pictures that claims are checked on, for a drawing that is not of panels.
+            facts: numbers that claims are checked on.
+        """
+        named = {} if isinstance(drawing, Figure) else {p.name: p.image for p in drawing if p.name}
+        pictures, results = {**named, **(panels or {})}, results or {}
+        size = (settings or {}).get("size", self.parameters["size"])
+        steps = [f"{next(iter(results.values())).steps} steps"] if results else []
+        note = ", ".join([*([note] if note else []), *steps, f"{size} px"])
+        figure = _figure(drawing, columns, self.footer(images.values(), note), 10.0)
+        record = records.make_record(
+            name,
+            parameters=self.parameters,
+            network=self.network,
+            images={key: self.cast[part] for key, part in images.items()},
+            results=results,
+            settings=settings,
+            panels=pictures,
+            facts=facts,
+        )
+        self.records[name] = record
+        return records.show(records.save_figure(figure, record, self.output, pictures))
+
+    def print_claims(self, name: str) -> None:
+        """Print what the paper claims about a saved figure, and whether it holds."""
+        print(records.claims_table(self.records[name]))
+
+    def film(self, name: str, frames: Mapping[int, Tensor], width: int = 200) -> object:
+        """Save pictures by their steps as `<name>.gif`, and return it for the page."""
+        from IPython.display import Image
+
+        path = films.save_animation(frames, name, self.output, width=width)
+        return Image(data=path.read_bytes(), format="gif", width=2 * width)
+
+
+def _figure(drawing: Drawing, columns: int, footer: str, width: float) -> Figure:
+    if isinstance(drawing, Figure):
+        return drawing
+    return panel_grid(drawing, columns=columns, footer=footer, width=width)
