@@ -4,7 +4,7 @@
 
     network = stylelab.load("vgg19-mini")
     content, style = stylelab.load_image("photo.jpg", 512), stylelab.load_image("painting.jpg", 512)
-    result = stylelab.transfer(network, content, style, alpha_beta=1e-3)
+    result = stylelab.transfer(network, content, style, alpha_beta=1e-2)
     stylelab.save_image(result.images, "out.png")
 
 Names are looked up in their modules when first used, so that `stylelab --help` need not wait for
@@ -17,17 +17,18 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "CONTENT_LAYER": "vgg",
-    "LAYERS": "vgg",
     "STYLE_LAYERS": "vgg",
     "VGG": "vgg",
-    "Result": "synthesis",
+    "Result": "optimisation",
     "StylelabError": "errors",
     "load": "networks",
     "load_image": "images",
     "reconstruct_content": "synthesis",
     "reconstruct_style": "synthesis",
     "save_image": "images",
+    "Transfer": "synthesis",
     "transfer": "synthesis",
+    "transfer_batch": "synthesis",
 }
 __all__ = list(_HOMES)
 

@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
-from torch.nn import functional as F
 
 from stylelab.errors import ImageError, SettingError
 from stylelab.files import decode, encode
 from stylelab.files.local import atomic
+from stylelab.vgg import resize
 
 
 def load_image(path: str | os.PathLike[str], size: int | None = None) -> Tensor:
@@ -38,8 +38,6 @@ def load_image(path: str | os.PathLike[str], size: int | None = None) -> Tensor:
         SettingError: if `size` is not a whole number of at least 1.
     """
     path = Path(path)
-    if size is not None:
-        _check_sides(size)
     try:
         if path.is_dir():
             raise ImageError(f"{path} is a folder; name an image file")
@@ -62,39 +60,6 @@ def load_image(path: str | os.PathLike[str], size: int | None = None) -> Tensor:
         raise ImageError(f"{path} cannot be read as an image: {error}") from error
     image = torch.from_numpy(pixels).permute(2, 0, 1)[None].contiguous()
     return image if size is None else resize(image, size)
-
-
-def resize(image: Tensor, size: int | tuple[int, int]) -> Tensor:
-    """`image` (N, 3, H, W) at another size, antialiased, in [0, 1].
-
-    Args:
-        size: the longer side in pixels, the aspect ratio being kept; or (height, width).
-
-    Raises:
-        ImageError: if `image` is not an image tensor.
-        SettingError: if `size` is not made of whole numbers of at least 1.
-    """
-    _check_image(image)
-    height, width = image.shape[2:]
-    if isinstance(size, (tuple, list)) and len(size) == 2:
-        _check_sides(*size)
-        new = tuple(size)
-    else:
-        _check_sides(size)
-        scale = size / max(height, width)
-        new = max(1, round(height * scale)), max(1, round(width * scale))
-    if new == (height, width):
-        return image
-    return F.interpolate(image, new, mode="bicubic", antialias=True).clamp(0, 1)
-
-
-def _check_sides(*sides: object) -> None:
-    for side in sides:
-        if not isinstance(side, int) or isinstance(side, bool) or side < 1:
-            raise SettingError(
-                f"size must be a whole number of pixels, at least 1, or a (height, width) pair; "
-                f"got {side!r}"
-            )
 
 
 def _check_image(image: object) -> None:

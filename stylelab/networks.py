@@ -1,4 +1,4 @@
-"""Where weights come from: the networks by name, files of the user's, and their common scale.
+"""Networks by name, the user's own weights, and their common scale.
 
 | name | weights |
 | --- | --- |
@@ -12,83 +12,60 @@ Weights are read without unpickling code and checked by SHA-256 where the publis
 """
 
 import json
-import pickle
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
-import safetensors
 import torch
 from torch import Tensor, nn
 
-from stylelab import rescale
-from stylelab.errors import NetworkError, SettingError, StylelabError
-from stylelab.files import download, local
-from stylelab.vgg import LAYERS, VGG, VGG19_WIDTHS
+from stylelab import gallery
+from stylelab.engine import winograd
+from stylelab.engine.hooks import HOOKS
+from stylelab.errors import NetworkError, StylelabError
+from stylelab.files import download, local, weights
+from stylelab.vgg import ARCHITECTURES, VGG, VGG19, Architecture, mean_activations, rescale
+
+PHOTOGRAPHS = ("pagoda", "coffee", "cat", "astronaut")  # show what a mean activation is, at 256 px
 
 
 @dataclass(frozen=True)
 class Source:
-    """A network by name: what it is and where its weights are from."""
+    """A network by name, as `assets/networks.json` lists it.
+
+    `sha256` may be the leading digits alone, as the publisher gives them. `caffe_input` means BGR
+    in 0..255 less the mean, in place of torchvision's convention.
+    """
 
     name: str
     description: str
     licence: str
     bytes: int
     file: str | None = None
-    sha256: str = ""  # whole, or the leading digits that the publisher gives
+    sha256: str = ""
     url: str | None = None
-    caffe_input: bool = False  # BGR in 0..255 less the mean, in place of torchvision's convention
+    caffe_input: bool = False
 
 
-SOURCES = {
-    source.name: source
-    for source in (
-        Source(
-            "vgg19-mini",
-            "embedded: a small VGG-19 that measures style in the large one's space (default)",
-            "MIT; teacher: Wang et al. 2020, MIT",
-            1_818_244,
-            "vgg19-mini.safetensors",
-            "17006fc700dd36e0d6c92cdce2caaea053744743e4d52d5bcbbed9ac87002bf4",
-        ),
-        Source(
-            "vgg19",
-            "torchvision's VGG-19, IMAGENET1K_V1",
-            "BSD-3-Clause (torchvision)",
-            574_673_361,
-            "vgg19-dcbb9e9d.pth",
-            "dcbb9e9d",
-            "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth",
-        ),
-        Source(
-            "vgg19-caffe",
-            "Simonyan and Zisserman's own VGG-19, closest to the paper",
-            "CC BY 4.0 (Simonyan and Zisserman)",
-            574_671_192,
-            "vgg19-d01eb7cb.pth",
-            "d01eb7cb",
-            "https://web.eecs.umich.edu/~justincj/models/vgg19-d01eb7cb.pth",
-            caffe_input=True,
-        ),
-        Source("random", "untrained, He-initialised VGG-19; random:SEED for others", "none", 0),
-    )
-}
+@cache
+def sources() -> dict[str, Source]:
+    """All networks by name."""
+    table = json.loads((local.ASSETS / "networks.json").read_text(encoding="utf-8"))
+    return {entry["name"]: Source(**entry) for entry in table}
 
 
 def names() -> list[str]:
     """The networks known by name."""
-    return list(SOURCES)
+    return list(sources())
 
 
 def info(name: str) -> Source:
     """The entry of a network; NetworkError if there is none of that name."""
-    if name not in SOURCES:
-        raise NetworkError(
-            f"there is no network {name!r}; known are {', '.join(SOURCES)}, or the path of a file"
-        )
-    return SOURCES[name]
+    if name not in sources():
+        known = ", ".join(names())
+        raise NetworkError(f"there is no network {name!r}; known are {known}, or a file's path")
+    return sources()[name]
 
 
 def path(name: str) -> Path | None:
@@ -116,19 +93,20 @@ def fetch(name: str) -> Path:
         raise NetworkError(f"network {name} is made when it is loaded; there is nothing to fetch")
     if source.url:
         return download.fetch(source.url, where, source.sha256)
-    if (found := download.sha256_of(where)) != source.sha256:
+    if (found := local.sha256_of(where)) != source.sha256:
         raise NetworkError(
             f"{where} has SHA-256 {found} in place of {source.sha256}; reinstall stylelab"
         )
     return where
 
 
+@torch.inference_mode(False)
 def load(name: str, *, pooling: str | None = None, device: str | torch.device = "cpu") -> VGG:
     """A frozen network, ready to use.
 
     Trained networks and files are rescaled so that each filter's mean activation over a few
-    photographs is 1 (paper, section 2); `vgg19-mini` has that scale in its readouts, and `random`
-    is left as it is made, at about that scale.
+    photographs is 1 (paper, section 2). `vgg19-mini` has that scale in its readouts. `random` is
+    left as it is made, at about that scale.
 
     Args:
         name: a name out of `names()`, `random:SEED`, or the path of a weights file. A file's input
@@ -138,45 +116,27 @@ def load(name: str, *, pooling: str | None = None, device: str | torch.device = 
         device: where its weights are put.
 
     Raises:
-        NetworkError: unknown name, or a file that is not what it should be.
-        DownloadError: weights that cannot be downloaded.
+        NetworkError: for an unknown name, or a file that is not what it should be.
+        DownloadError: for weights that cannot be downloaded.
     """
     if name == "random" or name.startswith("random:"):
         network = _random(name, pooling or "avg")
     else:
-        known = name in SOURCES
-        if known and SOURCES[name].url:
-            rescale.check_photographs()  # before a long download, not after it
+        known = name in sources()
+        if known and sources()[name].url:
+            for photograph in PHOTOGRAPHS:  # before a long download, not after it
+                gallery.path(photograph)
         where = fetch(name) if known else Path(name)
-        if not known and not where.is_file():
+        if not known and not where.exists():
             info(name)  # says which names there are
-        digest = download.sha256_of(where)
-        state, header = _read(where)
-        network = _build(state, header, where, digest, pooling)
+        tensors, header = weights.read_weights(where)
+        digest = local.sha256_of(where)
+        network = _build(tensors, header, where, digest, pooling)
         network.name, network.sha256 = name if known else where.stem, digest
         if not header:
-            rescale.to_mean_activation_one(network)
+            _to_mean_activation_one(network)
+    network.convolution, network.hooks = winograd.Convolution(), HOOKS
     return network.to(device, memory_format=torch.channels_last).eval()
-
-
-def pick_device(device: str = "auto") -> torch.device:
-    """The device called "cpu", "cuda", "cuda:1", "mps" or "auto": CUDA, else MPS, else the CPU.
-
-    Raises:
-        SettingError: if that device is unknown or not there.
-    """
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if device == "auto":
-        return torch.device(next((kind for kind, is_there in there.items() if is_there), "cpu"))
-    try:
-        picked = torch.device(device)
-    except RuntimeError:
-        raise SettingError(f"device must be auto, cpu, cuda or mps, got {device!r}") from None
-    if picked.type == "cuda" and there["cuda"]:
-        there["cuda"] = (picked.index or 0) < torch.cuda.device_count()
-    if picked.type != "cpu" and not there.get(picked.type, False):
-        raise SettingError(f"device {device} is not available here; use auto or cpu")
-    return picked
 
 
 def imagenet_input() -> dict[str, Tensor]:
@@ -191,101 +151,93 @@ def caffe_input() -> dict[str, Tensor]:
     return {"weight": weight, "bias": -torch.tensor([103.939, 116.779, 123.68])}
 
 
+def _to_mean_activation_one(network: VGG) -> None:
+    """Rescale by the mean activations over a few photographs, which the cache folder keeps."""
+    name = f"activations-{network.sha256[:16]}-{network.pooling}.safetensors"
+    means = weights.cached(
+        local.cache_dir() / name,
+        lambda: mean_activations(network, [gallery.open(photo, 256) for photo in PHOTOGRAPHS]),
+    )
+    rescale(network, means)
+
+
 def _random(name: str, pooling: str) -> VGG:
     seed = name.partition(":")[2] or "0"
-    if not seed.isdecimal() or int(seed) >= 2**63:
+    if not (seed.isascii() and seed.isdecimal()) or int(seed) >= 2**63:
         raise NetworkError(
             f"network {name!r}: the seed must be a whole number below 2^63, as in random:7"
         )
-    network = VGG(VGG19_WIDTHS, pooling=pooling, name=name)
+    network = VGG(VGG19.widths, pooling=pooling, name=name)
     network.input.load_state_dict(imagenet_input())
     maker = torch.Generator().manual_seed(int(seed))
-    for layer in LAYERS:
+    for layer in network.layers:
         conv = network.get_submodule(layer)
         nn.init.kaiming_normal_(conv.weight, nonlinearity="relu", generator=maker)
         nn.init.zeros_(conv.bias)
     return network
 
 
-def _read(where: Path) -> tuple[dict[str, Tensor], dict]:
-    """A file's tensors by name, and the header of our own format ({} for any other file)."""
-    try:
-        if where.suffix == ".safetensors":
-            with safetensors.safe_open(where, "pt") as file:
-                header = json.loads((file.metadata() or {}).get("stylelab", "{}"))
-                if not isinstance(header, dict):
-                    raise ValueError("its header is no object")
-                return {key: file.get_tensor(key).float() for key in file.keys()}, header  # noqa: SIM118
-        state = torch.load(where, map_location="cpu", weights_only=True)
-        state = state.get("model", state.get("state_dict", state))
-        tensors = {key: value.float() for key, value in state.items() if torch.is_tensor(value)}
-    except (
-        *(AssertionError, AttributeError, EOFError, LookupError, OSError, RuntimeError, TypeError),
-        *(ValueError, pickle.UnpicklingError, safetensors.SafetensorError, struct.error),
-    ) as error:
-        raise NetworkError(
-            f"{where} cannot be read as weights ({type(error).__name__}): expected a state dict "
-            "saved by torch.save or safetensors, of tensors alone, and not cut short"
-        ) from error
-    return tensors, {}
-
-
-def _plain_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """`state` with any of the known namings turned into `conv1_1.weight`, and nothing else."""
+def _convolutions(
+    state: Mapping[str, Tensor], architecture: Architecture
+) -> tuple[dict[str, Tensor], tuple[str, ...], Architecture]:
+    """The convolutions in `state`, renamed from any known naming, and the layers that they make."""
     plain, index = {}, 0
-    for layer in LAYERS:
+    for layer in architecture.layers:
         index += 1 if layer.endswith("_1") and layer != "conv1_1" else 0  # a pooling before it
         for kind in ("weight", "bias"):
-            for key in (
-                f"{layer}.{kind}",
-                f"features.{index}.{kind}",
-                f"{layer.replace('_', '')}.{kind}",
-            ):
+            plain_name, torchvision_name = f"{layer}.{kind}", f"features.{index}.{kind}"
+            for key in (plain_name, torchvision_name, plain_name.replace("_", "")):
                 if key in state:
-                    plain[f"{layer}.{kind}"] = state[key]
+                    plain[plain_name] = state[key]
         index += 2  # the convolution and its ReLU
-    return plain
+    layers = tuple(layer for layer in architecture.layers if f"{layer}.bias" in plain)
+    return plain, layers, architecture
 
 
 def _build(
     state: dict[str, Tensor], header: dict, where: Path, digest: str, pooling: str | None
 ) -> VGG:
     """The network that a file's tensors describe."""
-    plain = _plain_names(state)
-    widths = {layer: len(plain[f"{layer}.bias"]) for layer in LAYERS if f"{layer}.bias" in plain}
+    plain, layers, architecture = max(
+        (_convolutions(state, each) for each in ARCHITECTURES),
+        key=lambda found: (found[1] == found[2].layers[: len(found[1])], len(found[0])),
+    )
     prefix = "readouts."
     readouts = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-    if distilled := "conv11_aux.weight" in state:  # Wang et al. 2020: 1x1 layers to VGG-19's space
-        for layer in widths:
-            aux = f"{layer.replace('_', '')}_aux"
-            if f"{aux}.weight" in state:
-                matrix = state[f"{aux}.weight"].flatten(1)
-                readouts[layer] = torch.cat([matrix, state[f"{aux}.bias"][:, None]], 1)
-    units = header.get("units") or {layer: len(matrix) for layer, matrix in readouts.items()}
     try:
+        if distilled := "conv11_aux.weight" in state:  # Wang et al. 2020: 1x1 layers to VGG-19's
+            for layer in layers:
+                aux = f"{layer.replace('_', '')}_aux"
+                if f"{aux}.weight" in state:
+                    matrix = state[f"{aux}.weight"].flatten(1)
+                    readouts[layer] = torch.cat([matrix, state[f"{aux}.bias"][:, None]], 1)
         network = VGG(
-            widths,
+            {layer: len(plain[f"{layer}.bias"]) for layer in layers},
+            architecture=architecture,
             padding="reflect" if distilled else header.get("padding", "zeros"),
             pooling=pooling or header.get("pooling", "max" if distilled else "avg"),
-            units=units,
+            units=header.get("units") or {name: len(matrix) for name, matrix in readouts.items()},
         )
-        if "conv0.weight" in state:
-            preprocess = {kind: state[f"conv0.{kind}"] for kind in ("weight", "bias")}
-        elif "input.weight" in state:
-            preprocess = {kind: state[f"input.{kind}"] for kind in ("weight", "bias")}
-        else:
-            known = (s for s in SOURCES.values() if s.url and digest.startswith(s.sha256))
-            is_caffe = any(source.caffe_input for source in known)
-            preprocess = caffe_input() if is_caffe else imagenet_input()
+        caffe = any(s.caffe_input and digest.startswith(s.sha256) for s in sources().values())
+        preprocess = caffe_input() if caffe else imagenet_input()
+        for name in ("input", "conv0"):
+            if f"{name}.weight" in state:
+                preprocess = {kind: state[f"{name}.{kind}"] for kind in ("weight", "bias")}
         network.load_state_dict(plain | {f"input.{k}": v for k, v in preprocess.items()})
-        counts = network.units.values()
-        if not all(isinstance(count, int) and count > 0 for count in counts):
-            raise ValueError("units must be whole numbers above 0")
-    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError, StylelabError) as error:
+        for layer, matrix in readouts.items():
+            if matrix.dim() != 2 or matrix.shape[1] != network.widths[layer] + 1:
+                raise ValueError(f"the readout of {layer} has the shape {tuple(matrix.shape)}")
+            network.readouts[layer] = nn.Parameter(matrix, requires_grad=False)
+        if set(network.units) != set(layers) or not all(
+            type(count) is int and 0 < count < 2**31 for count in network.units.values()
+        ):
+            raise ValueError("units must be whole numbers above 0, one for each layer")
+        if not all(tensor.isfinite().all() for tensor in network.state_dict().values()):
+            raise ValueError("there are weights that are not finite")
+    except (AttributeError, LookupError, RuntimeError, TypeError, ValueError, StylelabError) as e:
         raise NetworkError(
-            f"{where} is not a VGG-19: expected the weights and biases of 3x3 convolutions from "
-            "conv1_1 on, named features.0.weight, conv1_1.weight or conv11.weight"
-        ) from error
-    for layer, matrix in readouts.items():
-        network.readouts[layer] = nn.Parameter(matrix, requires_grad=False)
+            f"{where} is not a VGG network: expected the weights and biases of 3x3 convolutions "
+            "from conv1_1 on, named features.0.weight, conv1_1.weight or conv11.weight, and of "
+            "vgg19-mini's format readouts that fit them"
+        ) from e
     return network

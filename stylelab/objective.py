@@ -1,10 +1,14 @@
-"""What is minimised: targets and weights, giving the loss per image and term, and its gradient.
+"""What is minimised: a list of terms, giving each image's losses and the gradient of their sum.
 
 `value_and_grad(image) -> (terms, gradient)` is all an optimiser knows of the method. Losses are the
 means of `stylelab.losses`: a ratio alpha/beta means the same on every image size.
+
+A term has a `name`, a `layer` (None for a term on the pixels themselves), a `weight` for each image
+of the batch, `(N,)`, and a method `loss(values, images, network)`. Any object with these four can
+stand in the list.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,28 +18,10 @@ from stylelab.errors import SettingError
 from stylelab.losses import content_loss, gram_matrix, style_layer_loss, total_variation
 from stylelab.vgg import VGG
 
-# Pixels evaluated at a time on a CPU. Maps of more no longer stay in its caches, and a larger batch
-# is slower at once than one image after the other.
+# Pixels evaluated at a time on a CPU. Maps of more do not stay in its caches, and then a larger
+# batch is slower than its images one after the other.
 CPU_PIXELS = 2**18
-Terms = dict[str, Tensor]  # "content conv4_2", "style conv1_1", ... to that weighted loss, (N,)
-
-
-@dataclass(frozen=True)
-class Target:
-    """What one layer is to match, for a batch of N images, and how much that counts.
-
-    Attributes:
-        values: content: feature maps P, `(N or 1, C, H, W)`; style: Gram matrices A divided by
-            their M_l, `(N or 1, C, C)`.
-        weight: alpha (content) or beta w_l (style) of each image, `(N,)`; 0 leaves an image out.
-    """
-
-    values: Tensor
-    weight: Tensor
-
-    def of(self, index: Tensor) -> Tensor:
-        """The values of some images of the batch."""
-        return self.values if len(self.values) == 1 else self.values[index]
+Losses = dict[str, Tensor]  # "content conv4_2", "style conv1_1", ... to that weighted loss, (N,)
 
 
 def content_representation(network: VGG, image: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
@@ -49,60 +35,120 @@ def style_representation(network: VGG, image: Tensor, layers: Sequence[str]) -> 
     with torch.no_grad():
         return {
             layer: gram_matrix(features, network.readout(layer)) / features[0, 0].numel()
-            for layer, features in network.walk(image, layers)
+            for layer, features in network.features_by_layer(image, layers)
         }
 
 
+def _of_images(target: Tensor, images: Tensor) -> Tensor:
+    """The targets of some images of the batch; a target of length 1 is every image's."""
+    return target if len(target) == 1 else target[images]
+
+
+@dataclass(frozen=True)
+class ContentTerm:
+    """The mean content loss at a layer (equation 1 as a mean).
+
+    Attributes:
+        layer: where feature maps are compared.
+        target: P, `(N or 1, C, H, W)`, as `content_representation` gives it.
+        weight: alpha of each image, `(N,)`; 0 leaves an image out.
+    """
+
+    layer: str
+    target: Tensor
+    weight: Tensor
+
+    @property
+    def name(self) -> str:
+        return f"content {self.layer}"
+
+    def loss(self, features: Tensor, images: Tensor, network: VGG) -> Tensor:
+        """The unweighted loss `(n,)` of `features` `(n, C, H, W)`, those of `images` `(n,)`."""
+        target, readout = _of_images(self.target, images), network.readout(self.layer)
+        loss = content_loss(features, target, readout)
+        return loss * (2 / (network.units[self.layer] * features[0, 0].numel()))
+
+
+@dataclass(frozen=True)
+class StyleTerm:
+    """The mean style loss at a layer (equation 4 as a mean).
+
+    Attributes:
+        layer: where Gram matrices are compared.
+        target: A / M_l, `(N or 1, C, C)`, as `style_representation` gives it.
+        weight: beta w_l of each image, `(N,)`; 0 leaves an image out.
+    """
+
+    layer: str
+    target: Tensor
+    weight: Tensor
+
+    @property
+    def name(self) -> str:
+        return f"style {self.layer}"
+
+    def loss(self, features: Tensor, images: Tensor, network: VGG) -> Tensor:
+        """The unweighted loss `(n,)` of `features` `(n, C, H, W)`, those of `images` `(n,)`."""
+        gram, target = gram_matrix(features, network.readout(self.layer)), self.target
+        positions, units = features[0, 0].numel(), network.units[self.layer]
+        return 4 * style_layer_loss(gram, _of_images(target, images), positions, 1, units)
+
+
+@dataclass(frozen=True)
+class TotalVariation:
+    """The total variation of the pixels, with a weight for each image `(N,)`; not in the paper."""
+
+    weight: Tensor
+    name = "total variation"
+    layer = None
+
+    def loss(self, image: Tensor, images: Tensor, network: VGG) -> Tensor:
+        """The unweighted loss `(n,)` of `image` `(n, 3, H, W)`."""
+        return total_variation(image)
+
+
 class Objective:
-    """alpha L_content + beta L_style for each image of a batch (equation 7, in means).
+    """The weighted sum of terms for each image of a batch: equation 7, in means.
 
     Images are evaluated in groups that need the network to the same depth, so that a panel matching
     `conv1_2` alone does not pay for one that matches `conv5_1`.
 
     Args:
-        network: where features come from.
-        content: targets of content layers, by layer.
-        style: targets of style layers, by layer.
-        tv_weight: weight of the total variation; 0 (the paper) leaves it out.
+        network: computes the features.
+        terms: what is minimised; their `weight`s have one length, that of the batch.
 
     Raises:
-        SettingError: if no image, or an image of the batch, has nothing to match.
+        SettingError: if no layer is matched, or an image of the batch matches none.
         NetworkError: for a layer that the network does not have.
     """
 
-    def __init__(
-        self,
-        network: VGG,
-        content: Mapping[str, Target] | None = None,
-        style: Mapping[str, Target] | None = None,
-        tv_weight: float = 0.0,
-    ) -> None:
-        self.network, self.tv_weight = network, tv_weight
-        self.content, self.style = dict(content or {}), dict(style or {})
-        targets = list(self.content.items()) + list(self.style.items())
-        if not targets:
-            raise SettingError("nothing to match: give a content target, a style target, or both")
-        network.check_layers(layer for layer, _ in targets)
-        depth = torch.full((len(targets[0][1].weight),), -1)
-        for layer, target in targets:
-            reach = (target.weight.cpu() != 0) * (network.layers.index(layer) + 1) - 1
+    def __init__(self, network: VGG, terms: Sequence[ContentTerm | StyleTerm | TotalVariation]):
+        self.network, self.terms = network, list(terms)
+        matched = [term for term in self.terms if term.layer is not None]
+        if not matched:
+            raise SettingError("nothing to match: give a content term, a style term, or both")
+        network.check_layers(term.layer for term in matched)
+        depth = torch.full((len(matched[0].weight),), -1)
+        for term in matched:
+            reach = (term.weight.cpu() != 0) * (network.layers.index(term.layer) + 1) - 1
             depth = torch.maximum(depth, reach)
         if (depth < 0).any():
             raise SettingError(
                 f"image {int((depth < 0).nonzero()[0])} of the batch has nothing to match: "
                 "all its weights are 0"
             )
-        device = targets[0][1].weight.device
-        self.groups: list[tuple[Tensor, set[str]]] = []
+        self._groups: list[tuple[Tensor, set[str]]] = []
         for deepest in depth.unique():
-            index = (depth == deepest).nonzero()[:, 0].to(device)
-            asked = {layer for layer, target in targets if target.weight[index].any()}
-            self.groups.append((index, asked))
-        self.names = [f"content {layer}" for layer in self.content]
-        self.names += [f"style {layer}" for layer in self.style]
-        self.names += ["total variation"] if tv_weight else []
+            images = (depth == deepest).nonzero()[:, 0].to(matched[0].weight.device)
+            layers = {term.layer for term in matched if term.weight[images].any()}
+            self._groups.append((images, layers))
 
-    def value_and_grad(self, image: Tensor) -> tuple[Terms, Tensor]:
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The layers that are matched, in network order."""
+        return self.network.check_layers(t.layer for t in self.terms if t.layer is not None)
+
+    def value_and_grad(self, image: Tensor) -> tuple[Losses, Tensor]:
         """Weighted losses per term and image, and the gradient of their sum.
 
         Args:
@@ -110,38 +156,37 @@ class Objective:
                 network's precision, while what is returned has the image's.
 
         Returns:
-            `{term: (N,)}` and the gradient, `(N, 3, H, W)`.
+            `{name of the term: (N,)}` and the gradient, `(N, 3, H, W)`.
         """
-        terms = {name: image.new_zeros(len(image)) for name in self.names}
+        losses = {term.name: image.new_zeros(len(image)) for term in self.terms}
         gradient = torch.empty_like(image)
-        pixels = image.shape[2] * image.shape[3]
-        at_once = max(1, CPU_PIXELS // pixels) if image.device.type == "cpu" else len(image)
-        groups = [(some, layers) for whole, layers in self.groups for some in whole.split(at_once)]
-        for index, layers in groups:
-            part = image[index].detach().to(self.network.input.weight.dtype).requires_grad_()
-            with torch.enable_grad():
-                values = self._terms(part, index, layers)
-                total = torch.stack(list(values.values())).sum()
-            gradient[index] = torch.autograd.grad(total, part)[0].to(image.dtype)
-            for name, value in values.items():
-                terms[name][index] = value.detach().to(image.dtype)
-        return terms, gradient
+        at_once = len(image)
+        if image.device.type == "cpu":
+            at_once = max(1, CPU_PIXELS // (image.shape[2] * image.shape[3]))
+        for group, layers in self._groups:
+            for images in group.split(at_once):
+                part = image[images].detach().to(self.network.dtype).requires_grad_()
+                with torch.enable_grad():
+                    found = self._losses(part, images, layers)
+                    total = torch.stack([value for _, value in found]).sum()
+                gradient[images] = torch.autograd.grad(total, part)[0].to(image.dtype)
+                for name, value in found:
+                    losses[name][images] += value.detach().to(image.dtype)
+        return losses, gradient
 
-    def _terms(self, part: Tensor, index: Tensor, layers: set[str]) -> Terms:
-        terms: Terms = {}
-        # A layer's loss before the next layer: autograd goes the same way back, and has no gradient
-        # of a shallow layer's Gram matrix to keep while it is busy in the deep ones.
-        for layer, features in self.network.walk(part, layers):
-            units, readout = self.network.units[layer], self.network.readout(layer)
-            positions = features[0, 0].numel()
-            if (target := self.content.get(layer)) is not None:
-                loss = content_loss(features, target.of(index), readout)
-                mean = loss * (2 / (units * positions))
-                terms[f"content {layer}"] = target.weight[index] * mean
-            if (target := self.style.get(layer)) is not None:
-                gram = gram_matrix(features, readout)
-                mean = 4 * style_layer_loss(gram, target.of(index), positions, 1, units)
-                terms[f"style {layer}"] = target.weight[index] * mean
-        if self.tv_weight:
-            terms["total variation"] = self.tv_weight * total_variation(part)
-        return terms
+    def _losses(self, part: Tensor, images: Tensor, layers: set[str]) -> list[tuple[str, Tensor]]:
+        """The weighted losses of a part of the batch, by the names of their terms."""
+
+        def weighted(layer: str | None, values: Tensor) -> list[tuple[str, Tensor]]:
+            return [
+                (term.name, term.weight[images] * term.loss(values, images, self.network))
+                for term in self.terms
+                if term.layer == layer
+            ]
+
+        found = []
+        # A layer's loss before the next layer: autograd goes the same way back, and holds no
+        # gradient of a shallow layer's Gram matrix while it is busy in the deep ones.
+        for layer, features in self.network.features_by_layer(part, layers):
+            found += weighted(layer, features)
+        return found + weighted(None, part)

@@ -1,27 +1,55 @@
-"""One optimisation, from a start to a `Result`: its steps, its progress, its interruption.
+"""One optimisation, from a start to a `Result`: the one loop that every experiment runs.
 
-Progress is shown with tqdm; an interrupt (Ctrl-C, or the notebook's stop button) ends an
-optimisation with what it has.
+An optimiser yields states. *Hooks* are generators that wrap this stream, one around the other. A
+hook sees each state before the next step begins; it may look, wait, save, or end the run by
+returning. Progress bars, checkpoints, memory warnings and pause buttons are hooks:
+
+    def report(run, states):
+        for state in states:
+            print(state.step, state.loss)
+            yield state
 """
 
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from stylelab.engine import checkpoint as checkpoints
-from stylelab.engine import heap, memory
-from stylelab.engine.memory import is_memory
-from stylelab.errors import SettingError, StylelabError
+from stylelab.errors import SettingError
 from stylelab.lbfgs import State, lbfgs
 from stylelab.objective import Objective
 
-STUCK = 30  # steps refused in a row; the trust radius is then below what float32 can tell apart
-CHECK = 10  # steps from one look at that to the next
+STUCK = 30  # steps refused in a row; the trust radius is then too small for float32 to resolve
+CHECK = 10  # steps between one look at that and the next
+
+
+@dataclass
+class Run:
+    """One optimisation, as its hooks see it.
+
+    Attributes:
+        objective: what is minimised; anything with `value_and_grad`.
+        start: the starting images, `(N, 3, H, W)`.
+        steps: the steps asked for.
+        label: what it is, for a progress bar.
+        resume: a snapshot to start from. A hook sets it before it asks for the first state.
+        earlier: the losses of the steps before `resume`, one dictionary each.
+        seconds: the time that these took.
+    """
+
+    objective: Objective
+    start: Tensor
+    steps: int
+    label: str = ""
+    resume: Mapping[str, Tensor] | None = None
+    earlier: list[dict[str, Tensor]] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+Hook = Callable[[Run, Iterator[State]], Iterator[State]]
 
 
 @dataclass(frozen=True)
@@ -34,8 +62,7 @@ class Result:
         steps: steps done.
         seconds: wall time of the optimisation.
         interrupted: whether it was stopped before the steps asked for.
-        stuck: whether no step of an image was to a finite, lower loss any more; the images are the
-            best found before.
+        stuck: whether some image had no accepted step any more; its best image is from before.
     """
 
     images: Tensor
@@ -55,65 +82,80 @@ def white_noise(height: int, width: int, seeds: Sequence[int]) -> Tensor:
     """White noise, uniform in [0.4, 0.6], one image for each seed, `(N, 3, H, W)`.
 
     An image depends on its seed alone, not on its place in the batch or on the device. The paper
-    does not give the noise's contrast. The finest grain is what an optimisation takes longest to
-    lose: of noise of full contrast more is left after the same number of steps.
+    does not give the noise's contrast. The finest grain is what an optimisation removes last: more
+    of it is left of full-contrast noise after the same number of steps.
     """
     makers = [torch.Generator().manual_seed(seed) for seed in seeds]
     noise = torch.stack([torch.rand(3, height, width, generator=maker) for maker in makers])
     return 0.4 + 0.2 * noise
 
 
+def show_progress(run: Run, states: Iterator[State]) -> Iterator[State]:
+    """A hook: a progress bar, in a terminal or a notebook."""
+    with tqdm(total=run.steps, desc=run.label, unit="step") as bar:
+        for state in states:
+            bar.update(state.step - bar.n)
+            yield state
+
+
+@torch.inference_mode(False)
 def optimise(
     objective: Objective,
     start: Tensor,
     steps: int,
     *,
+    optimiser: Callable[..., Iterator[State]] = lbfgs,
+    hooks: Sequence[Hook] | None = None,
     progress: bool = True,
     label: str = "",
-    checkpoint: checkpoints.Place = None,
 ) -> Result:
-    """Minimise `objective` from `start` `(N, 3, H, W)` with L-BFGS for `steps` steps.
+    """Minimise `objective` from `start` `(N, 3, H, W)` for `steps` steps.
+
+    An interrupt (Ctrl-C, or the notebook's stop button) ends it with the best images so far.
 
     Args:
-        checkpoint: a file, or `stylelab.engine.checkpoint.Checkpoint`, to keep where it stands in, and to
-            go on from if it is there. It stays: remove it when the images are saved.
+        optimiser: as `lbfgs`: takes `value_and_grad`, the start and `resume`, and yields states.
+        hooks: what watches the run, the innermost first; None means the network's `hooks`.
+        progress: show a progress bar labelled `label`.
 
     Raises:
-        SettingError: if `steps` is negative, loss or gradient at the start are not finite, or the
-            checkpoint is of another run.
-        StylelabError: if the checkpoint is damaged or cannot be written, or memory runs out.
+        SettingError: if `steps` is negative, or loss or gradient at the start are not finite.
+        StylelabError: what a hook raises, as when memory runs out.
     """
     if steps < 0:
         raise SettingError(f"steps must be 0 or more, got {steps}")
-    if start.dtype in (torch.float16, torch.bfloat16):  # the network's; L-BFGS needs more
+    if start.dtype in (torch.float16, torch.bfloat16):  # the network's; L-BFGS needs more digits
         start = start.float()
-    memory.say_if_short(objective, start)
-    kept = checkpoints.follow(checkpoint, objective, start, steps)
-    began, terms, interrupted = time.perf_counter() - kept.seconds, [], False
-    stuck = torch.zeros(len(start), dtype=torch.bool)
+    run, stuck = Run(objective, start, steps, label), False
+
+    def states() -> Iterator[State]:
+        nonlocal stuck
+        for state in optimiser(objective.value_and_grad, run.start, resume=run.resume):
+            run.resume = None  # large
+            yield state
+            if state.step % CHECK == 0:  # waits for the device
+                refusing = state.refused >= STUCK
+                stuck = bool(refusing.any())
+                if refusing.all():
+                    return
+            if state.step >= steps:
+                return
+
+    if hooks is None:
+        hooks = getattr(getattr(objective, "network", None), "hooks", ())
+    watched = states()
+    for hook in [*hooks, *([show_progress] if progress else [])]:
+        watched = hook(run, watched)
+    began, losses, state = time.perf_counter(), [], None
     try:
-        with (
-            tqdm(total=steps, desc=label, disable=not progress, unit="step") as bar,
-            ExitStack() as on,
-        ):
-            for state in kept.states(lbfgs(objective.value_and_grad, start, resume=kept.resume)):
-                terms.append(state.terms)
-                if len(terms) == 1:
-                    on.enter_context(heap.kept())
-                bar.update(state.step - bar.n)
-                if state.step % CHECK == 0 and isinstance(state, State):
-                    stuck = (state.refused >= STUCK).cpu()  # waits for the device
-                if state.step == steps or stuck.all():
-                    break
+        for state in watched:
+            losses.append(state.terms)
     except KeyboardInterrupt:
-        if not terms:
+        if state is None:
             raise
-        interrupted = True
-    except (MemoryError, RuntimeError) as error:
-        if not is_memory(error):
-            raise
-        raise StylelabError(memory.sentence(objective, start)) from error
-    history = {name: torch.stack([t[name] for t in terms]).cpu() for name in terms[0]}
+    losses = [*run.earlier, *losses]
+    history = {name: torch.stack([row[name] for row in losses]).cpu() for name in losses[0]}
     images = state.best.detach().clamp(0, 1).float().cpu()  # waits for the device
-    seconds = time.perf_counter() - began
-    return Result(images, history, len(terms) - 1, seconds, interrupted, bool(stuck.any()))
+    seconds = run.seconds + time.perf_counter() - began
+    interrupted = state.step < steps and not stuck
+    return Result(images, history, state.step, seconds, interrupted, stuck)

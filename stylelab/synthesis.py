@@ -1,30 +1,85 @@
 """The paper's three experiments: content reconstruction, style reconstruction, style transfer.
 
-Each optimises a batch of images, one for every panel of a figure, and returns a `Result`.
+Each optimises a batch of images, one for every panel of a figure, and returns a `Result`. One
+picture is described by a `Transfer`; a list of them is a batch.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from stylelab.engine import checkpoint as checkpoints
 from stylelab.errors import SettingError
-from stylelab.images import resize
-from stylelab.objective import Objective, Target, content_representation, style_representation
-from stylelab.optimisation import Result, optimise, white_noise
-from stylelab.vgg import CONTENT_LAYER, STYLE_LAYERS, VGG
+from stylelab.objective import (
+    ContentTerm,
+    Objective,
+    StyleTerm,
+    TotalVariation,
+    content_representation,
+    style_representation,
+)
+from stylelab.optimisation import Hook, Result, optimise, white_noise
+from stylelab.vgg import CONTENT_LAYER, STYLE_LAYERS, VGG, check_image, resize
 
 STARTS = ("content", "style", "noise")
 
 
-def _place(network: VGG, image: Tensor, name: str) -> Tensor:
-    """`image` checked and moved to the network's device and dtype."""
-    if image.dim() != 4 or image.shape[:2] != (1, 3):
-        raise SettingError(f"{name} must be one image (1, 3, H, W), got {tuple(image.shape)}")
-    weight = network.input.weight
-    return image.to(weight.device, weight.dtype)
+@dataclass(frozen=True, eq=False)
+class Transfer:
+    """One style transfer: two images, and what is asked for (equation 7).
+
+    Attributes:
+        content: `(1, 3, H, W)`, sRGB in [0, 1]; the result has its size.
+        style: `(1, 3, H', W')`, sRGB in [0, 1].
+        alpha_beta: weight of the mean content loss over that of the mean style loss, as printed
+            in the paper (see `stylelab.losses`); beta is 1.
+        content_layer: the layer matched in content.
+        style_layers: the layers matched in style, each with w_l = 1/layers; or their w_l by name.
+        init: start from "content", "style" (resized to the content's size) or white "noise".
+        seed: of the white noise; other starts ignore it.
+        tv_weight: weight of the total variation, 0 in the paper.
+
+    Raises:
+        SettingError: for an image that is not such a tensor, or a value out of range.
+    """
+
+    content: Tensor
+    style: Tensor
+    alpha_beta: float = 1e-2
+    content_layer: str = CONTENT_LAYER
+    style_layers: Sequence[str] | Mapping[str, float] = STYLE_LAYERS
+    init: str = "content"
+    seed: int = 0
+    tv_weight: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("content", "style"):
+            _check_single(getattr(self, name), name)
+        for name in ("alpha_beta", "tv_weight"):
+            _check_weight(getattr(self, name), name)
+        if isinstance(self.style_layers, str) or not len(self.style_layers):
+            raise SettingError(
+                f"style_layers must name at least one layer, such as {STYLE_LAYERS}; got "
+                f"{self.style_layers!r}"
+            )
+        for layer, weight in self.style_weights.items():
+            _check_weight(weight, f"the weight of style layer {layer}")
+        if self.init not in STARTS:
+            raise SettingError(f"init must be one of {', '.join(STARTS)}, got {self.init!r}")
+        _check_count(self.seed, "seed", 0)
+
+    @property
+    def style_weights(self) -> dict[str, float]:
+        """w_l of each style layer."""
+        if isinstance(self.style_layers, Mapping):
+            return dict(self.style_layers)
+        return equal_weights(self.style_layers)
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The layers that are matched."""
+        return (self.content_layer, *self.style_weights)
 
 
 def equal_weights(layers: Sequence[str]) -> dict[str, float]:
@@ -32,65 +87,140 @@ def equal_weights(layers: Sequence[str]) -> dict[str, float]:
     return {layer: 1 / len(set(layers)) for layer in layers}
 
 
-def _columns(rows: Sequence[Mapping[str, float]], layers: Sequence[str], like: Tensor) -> dict:
-    """Per layer, its weight in each of `rows`, 0 where a row lacks it: `(N,)`."""
-    return {layer: like.new_tensor([row.get(layer, 0.0) for row in rows]) for layer in layers}
-
-
-def transfer_objective(
+def transfer(
     network: VGG,
     content: Tensor,
-    styles: Sequence[Tensor],
-    alpha_beta: Sequence[float],
-    style_weights: Sequence[Mapping[str, float]],
+    style: Tensor,
     *,
-    content_layer: str = CONTENT_LAYER,
-    tv_weight: float = 0.0,
-) -> Objective:
-    """Equation 7 for a batch of N images: what `transfer`, which see, minimises.
+    steps: int = 500,
+    levels: int = 1,
+    progress: bool = True,
+    hooks: Sequence[Hook] | None = None,
+    **settings: object,
+) -> Result:
+    """Style transfer (equation 7): the content of one image in the style of another.
 
     Args:
-        styles: N images `(1, 3, H, W)`, of any sizes, or one for the whole batch.
-        alpha_beta: N weights of the mean content loss over that of the mean style loss.
-        style_weights: N mappings from a style layer to its w_l.
+        network: a VGG.
+        content: `(1, 3, H, W)`, sRGB in [0, 1]; the result has its size.
+        style: `(1, 3, H', W')`, sRGB in [0, 1].
+        steps, levels, progress, hooks: as `transfer_batch` takes them.
+        settings: any other attribute of a `Transfer`: `alpha_beta=1e-3`, `init="noise"`, ...
 
     Raises:
-        SettingError: for images of another shape, or a batch with nothing to match.
+        SettingError, NetworkError: as `Transfer` and `transfer_batch` do.
+    """
+    try:
+        one = Transfer(content, style, **settings)
+    except TypeError as error:
+        known = ", ".join(list(Transfer.__dataclass_fields__)[2:])
+        raise SettingError(f"unknown setting of a transfer ({error}); known are {known}") from error
+    options = {"steps": steps, "levels": levels, "progress": progress, "hooks": hooks}
+    return transfer_batch(network, [one], **options)
+
+
+@torch.inference_mode(False)
+def transfer_batch(
+    network: VGG,
+    transfers: Sequence[Transfer],
+    *,
+    steps: int = 500,
+    levels: int = 1,
+    progress: bool = True,
+    hooks: Sequence[Hook] | None = None,
+) -> Result:
+    """Several style transfers at once: one image of the result for each of `transfers`.
+
+    Args:
+        network: a VGG.
+        transfers: what is asked for; their content images must have one size.
+        steps: L-BFGS steps.
+        levels: 1 (the paper), or coarse to fine: images of half the size, a quarter, ... come
+            first, `steps` steps each, and the next level starts from the enlarged result. The
+            history is the last level's, the seconds are those of all.
+        progress: show a progress bar.
+        hooks: what watches the optimisation (see `stylelab.optimisation`).
+
+    Raises:
+        SettingError: for content images of different sizes, images too small, or numbers out of
+            range.
         NetworkError: for a layer that the network does not have.
     """
-    content = _place(network, content, "content")
-    features = content_representation(network, content, [content_layer])
-    used = list(dict.fromkeys(layer for weights in style_weights for layer in weights))
-    placed = [_place(network, image, "style") for image in styles]
-    grams = [style_representation(network, image, used) for image in placed]
-    weights = _columns(style_weights, list(grams[0]), content)
-    alpha = content.new_tensor(alpha_beta)
-    return Objective(
-        network,
-        content={content_layer: Target(features[content_layer], alpha)},
-        style={
-            layer: Target(torch.cat([gram[layer] for gram in grams]), weight)
-            for layer, weight in weights.items()
-        },
-        tv_weight=tv_weight,
-    )
+    _check_count(levels, "levels", 1)
+    _check_count(steps, "steps", 0)
+    if not transfers or len({tuple(one.content.shape) for one in transfers}) > 1:
+        raise SettingError("transfers must be one or more, with content images of one size")
+    images = [image for one in transfers for image in (one.content, one.style)]
+    smallest = min(side >> (levels - 1) for image in images for side in image.shape[2:])
+    least = network.min_size(layer for one in transfers for layer in one.layers)
+    if smallest < least:
+        where, cure = "", "larger images"
+        if levels > 1:
+            where, cure = f"with {levels} levels ", "fewer levels or larger images"
+        raise SettingError(
+            f"{where}the smallest image has a side of {smallest} pixels, and {network.name} needs "
+            f"at least {least} pixels on each side: choose {cure}"
+        )
+    seconds, result = 0.0, None
+    for level in reversed(range(levels)):
+        halved: dict[int, Tensor] = {id(image): _halved(image, level) for image in images}
+        smaller = [
+            replace(one, content=halved[id(one.content)], style=halved[id(one.style)])
+            for one in transfers
+        ]
+        start = transfer_start(network, smaller)
+        if result is not None:
+            start = resize(result.images, smaller[0].content.shape[2:]).to(start)
+        height, width = start.shape[2:]
+        label = f"transfer at {width} x {height}" if levels > 1 else "transfer"
+        objective = transfer_objective(network, smaller)
+        result = optimise(objective, start, steps, hooks=hooks, progress=progress, label=label)
+        seconds += result.seconds
+        if result.interrupted:
+            break
+    whole = resize(result.images, transfers[0].content.shape[2:]) if level else result.images
+    return replace(result, images=whole, seconds=seconds)
 
 
-def transfer_start(
-    network: VGG, content: Tensor, style: Tensor, init: str, seed: int = 0
-) -> Tensor:
-    """The image `(1, 3, H, W)`, of the content's size, that a transfer begins with.
+def transfer_objective(network: VGG, transfers: Sequence[Transfer]) -> Objective:
+    """Equation 7 for a batch: what `transfer_batch` minimises at one level.
 
-    It is on the network's device. Raises SettingError for an `init` that `transfer` does not know.
+    Raises:
+        NetworkError: for a layer that the network does not have.
     """
-    if init not in STARTS:
-        raise SettingError(f"init must be one of {', '.join(STARTS)}, got {init!r}")
-    content, style = _place(network, content, "content"), _place(network, style, "style")
-    if init == "noise":
-        return white_noise(*content.shape[2:], [seed]).to(content)
-    return content if init == "content" else resize(style, content.shape[2:])
+    layers = list(dict.fromkeys(one.content_layer for one in transfers))
+    features = _targets(
+        [one.content for one in transfers],
+        lambda image: content_representation(network, _place(network, image), layers),
+    )
+    used = list(dict.fromkeys(layer for one in transfers for layer in one.style_weights))
+    grams = _targets(
+        [one.style for one in transfers],
+        lambda image: style_representation(network, _place(network, image), used),
+    )
+    alphas = _columns(network, [{one.content_layer: one.alpha_beta} for one in transfers])
+    weights = _columns(network, [one.style_weights for one in transfers])
+    terms = [ContentTerm(layer, target, alphas[layer]) for layer, target in features.items()]
+    terms += [StyleTerm(layer, target, weights[layer]) for layer, target in grams.items()]
+    if any(one.tv_weight for one in transfers):
+        terms.append(TotalVariation(alphas[layers[0]].new_tensor([t.tv_weight for t in transfers])))
+    return Objective(network, terms)
 
 
+def transfer_start(network: VGG, transfers: Sequence[Transfer]) -> Tensor:
+    """The images `(N, 3, H, W)` that a batch starts from, on the network's device."""
+    starts = []
+    for one in transfers:
+        size = one.content.shape[2:]
+        if one.init == "noise":
+            starts.append(_place(network, white_noise(*size, [one.seed])))
+        else:
+            image = one.content if one.init == "content" else one.style
+            starts.append(resize(_place(network, image), tuple(size)))
+    return torch.cat(starts)
+
+
+@torch.inference_mode(False)
 def reconstruct_content(
     network: VGG,
     content: Tensor,
@@ -99,7 +229,7 @@ def reconstruct_content(
     steps: int = 500,
     seed: int = 0,
     progress: bool = True,
-    checkpoint: checkpoints.Place = None,
+    hooks: Sequence[Hook] | None = None,
 ) -> Result:
     """Figure 1, content: from white noise, one image for each layer whose features it matches.
 
@@ -110,18 +240,21 @@ def reconstruct_content(
         steps: L-BFGS steps.
         seed: of the white noise, the same for all images.
         progress: show a progress bar.
-        checkpoint: as `optimise` takes it.
+        hooks: what watches the optimisation (see `stylelab.optimisation`).
+
+    Raises:
+        SettingError, NetworkError: as `transfer` does.
     """
-    content = _place(network, content, "content")
-    features = content_representation(network, content, layers)
-    weights = _columns([equal_weights([layer]) for layer in layers], list(features), content)
-    targets = {layer: Target(values, weights[layer]) for layer, values in features.items()}
-    start = white_noise(*content.shape[2:], [seed] * len(layers)).to(content)
-    objective = Objective(network, content=targets)
-    about = {"progress": progress, "label": "content reconstruction"}
-    return optimise(objective, start, steps, **about, checkpoint=checkpoint)
+    image = _place(network, _check_single(content, "content"))
+    targets = content_representation(network, image, layers)
+    weights = _columns(network, [equal_weights([layer]) for layer in layers])
+    terms = [ContentTerm(layer, target, weights[layer]) for layer, target in targets.items()]
+    start = _place(network, white_noise(*image.shape[2:], [seed] * len(layers)))
+    options = {"hooks": hooks, "progress": progress, "label": "content reconstruction"}
+    return optimise(Objective(network, terms), start, steps, **options)
 
 
+@torch.inference_mode(False)
 def reconstruct_style(
     network: VGG,
     style: Tensor,
@@ -131,7 +264,7 @@ def reconstruct_style(
     steps: int = 500,
     seed: int = 0,
     progress: bool = True,
-    checkpoint: checkpoints.Place = None,
+    hooks: Sequence[Hook] | None = None,
 ) -> Result:
     """Figure 1, style: from white noise, one image for each subset of layers it matches in style.
 
@@ -140,126 +273,60 @@ def reconstruct_style(
         style: `(1, 3, H, W)`, sRGB in [0, 1].
         subsets: the style layers of each image of the batch, equally weighted (w_l = 1/layers).
         size: (height, width) of the images; the style image's when None.
-        steps: L-BFGS steps.
-        seed: of the white noise, the same for all images.
-        progress: show a progress bar.
-        checkpoint: as `optimise` takes it.
-    """
-    style = _place(network, style, "style")
-    grams = style_representation(network, style, [layer for row in subsets for layer in row])
-    weights = _columns([equal_weights(row) for row in subsets], list(grams), style)
-    targets = {layer: Target(gram, weights[layer]) for layer, gram in grams.items()}
-    start = white_noise(*(size or style.shape[2:]), [seed] * len(subsets)).to(style)
-    objective = Objective(network, style=targets)
-    about = {"progress": progress, "label": "style reconstruction"}
-    return optimise(objective, start, steps, **about, checkpoint=checkpoint)
-
-
-def transfer(
-    network: VGG,
-    content: Tensor,
-    style: Tensor | Sequence[Tensor],
-    *,
-    alpha_beta: float | Sequence[float] = 1e-3,
-    content_layer: str = CONTENT_LAYER,
-    style_layers: Sequence[str] | Sequence[Sequence[str]] = STYLE_LAYERS,
-    init: str | Sequence[str] = "content",
-    steps: int = 500,
-    seed: int | Sequence[int] = 0,
-    tv_weight: float = 0.0,
-    levels: int = 1,
-    progress: bool = True,
-    checkpoint: checkpoints.Place = None,
-) -> Result:
-    """Style transfer (equation 7): the content of one image in the style of others.
-
-    `style`, `alpha_beta`, `style_layers`, `init` and `seed` may each be one value or one for every
-    image of the batch.
-
-    Args:
-        network: a VGG.
-        content: `(1, 3, H, W)`, sRGB in [0, 1]; the results have its size.
-        style: `(1, 3, H, W)` images, of any sizes.
-        alpha_beta: weight of the mean content loss over that of the mean style loss, as printed
-            in the paper (see `stylelab.losses`); beta is 1.
-        content_layer: the layer matched in content.
-        style_layers: the layers matched in style, each with w_l = 1/layers of its image.
-        init: start from "content", "style" (resized to the content's size) or white "noise".
-        steps: L-BFGS steps.
-        seed: of the white noise; without effect on other starts.
-        tv_weight: weight of the total variation, 0 in the paper.
-        levels: 1 (the paper), or coarse to fine: images of half the size, a quarter, ... come
-            first, `steps` steps each, and what they end with is enlarged to begin the next with.
-            The result's history is the last level's; its seconds are those of all.
-        progress: show a progress bar.
-        checkpoint: as `optimise` takes it.
+        steps, seed, progress, hooks: as `reconstruct_content` takes them.
 
     Raises:
-        SettingError: for arguments out of range or of different batch lengths, or the checkpoint
-            of another run.
+        SettingError, NetworkError: as `transfer` does.
     """
-    styles = [style] if isinstance(style, Tensor) else list(style)
-    ratios = list(alpha_beta) if isinstance(alpha_beta, Sequence) else [alpha_beta]
-    nested = len(style_layers) > 0 and not isinstance(style_layers[0], str)
-    subsets = list(style_layers) if nested else [style_layers]
-    starts = [init] if isinstance(init, str) else list(init)
-    seeds = list(seed) if isinstance(seed, Sequence) else [seed]
-    given = {"style": styles, "alpha_beta": ratios, "style_layers": subsets}
-    given |= {"init": starts, "seed": seeds}
-    count = max(len(values) for values in given.values())
-    for name, values in given.items():
-        if len(values) not in (1, count):
-            raise SettingError(f"{name} has {len(values)} values; give 1 or {count}, as the others")
-    if not all(0 <= ratio < float("inf") for ratio in ratios):
-        raise SettingError(f"alpha_beta must be finite and 0 or more, got {alpha_beta}")
-    if not all(subsets):
-        raise SettingError("style_layers is empty; use reconstruct_content for content alone")
+    image = _place(network, _check_single(style, "style"))
+    targets = style_representation(network, image, [layer for row in subsets for layer in row])
+    weights = _columns(network, [equal_weights(row) for row in subsets])
+    terms = [StyleTerm(layer, target, weights[layer]) for layer, target in targets.items()]
+    start = _place(network, white_noise(*(size or image.shape[2:]), [seed] * len(subsets)))
+    options = {"hooks": hooks, "progress": progress, "label": "style reconstruction"}
+    return optimise(Objective(network, terms), start, steps, **options)
 
-    def each(values: list) -> list:
-        return values * count if len(values) == 1 else values
 
-    weights = [equal_weights(subset) for subset in each(subsets)]
-    if levels < 1:
-        raise SettingError(f"levels must be 1 or more, got {levels}")
-    placed = [_place(network, content, "content"), *(_place(network, s, "style") for s in styles)]
-    smallest = min(side >> (levels - 1) for image in placed for side in image.shape[2:])
-    least = network.min_size([content_layer, *(layer for row in weights for layer in row)])
-    if smallest < least:
-        having = f"with {levels} levels the" if levels > 1 else "the"
-        cure = "fewer levels or larger images" if levels > 1 else "larger images"
-        raise SettingError(
-            f"{having} smallest image has a side of {smallest} pixels, and {network.name} needs at "
-            f"least {least} pixels on each side: choose {cure}"
-        )
-    checkpoint, seconds, result = checkpoints.at(checkpoint), 0.0, None
-    for level in reversed(range(levels)):
-        small, *paintings = (_halved(image, level) for image in (content, *styles))
-        if result is None:
-            batch = zip(each(paintings), each(starts), each(seeds), strict=True)
-            start = torch.cat([transfer_start(network, small, *one) for one in batch])
-        else:
-            start = resize(result.images, small.shape[2:]).to(start)
-        objective = transfer_objective(
-            network,
-            small,
-            paintings,
-            each(ratios),
-            weights,
-            content_layer=content_layer,
-            tv_weight=tv_weight,
-        )
-        label = f"transfer at {small.shape[3]} x {small.shape[2]}" if levels > 1 else "transfer"
-        about = {"progress": progress, "label": label, "checkpoint": checkpoint}
-        result = optimise(objective, start, steps, **about)
-        seconds += result.seconds
-        if result.interrupted:
-            break
-    images = resize(result.images, content.shape[2:]) if level else result.images
-    return replace(result, images=images, seconds=seconds)
+def _place(network: VGG, image: Tensor) -> Tensor:
+    """`image` on the network's device and in its precision, as autograd can use it."""
+    image = image.to(network.device, network.dtype)
+    return image.clone() if image.is_inference() else image
+
+
+def _targets(images: Sequence[Tensor], represent) -> dict[str, Tensor]:
+    """What `represent` gives for each image, by layer: `(N, ...)`, or `(1, ...)` if all are one."""
+    found = {id(image): represent(image) for image in {id(i): i for i in images}.values()}
+    rows = list(found.values()) if len(found) == 1 else [found[id(image)] for image in images]
+    return {layer: torch.cat([row[layer] for row in rows]) for layer in rows[0]}
+
+
+def _columns(network: VGG, rows: Iterable[Mapping[str, float]]) -> dict[str, Tensor]:
+    """Per layer, its weight in each row, 0 where a row lacks it: `(N,)`."""
+    rows = list(rows)
+    like = network.input.weight
+    layers = dict.fromkeys(layer for row in rows for layer in row)
+    return {layer: like.new_tensor([row.get(layer, 0.0) for row in rows]) for layer in layers}
 
 
 def _halved(image: Tensor, times: int) -> Tensor:
     """`image` `(1, 3, H, W)` with its sides halved so many times."""
-    return (
-        resize(image, tuple(max(1, side >> times) for side in image.shape[2:])) if times else image
-    )
+    sides = tuple(max(1, side >> times) for side in image.shape[2:])
+    return resize(image, sides) if times else image
+
+
+def _check_single(image: object, name: str) -> Tensor:
+    if len(check_image(image, name)) != 1:
+        raise SettingError(f"{name} must be one image (1, 3, H, W), got {tuple(image.shape)}")
+    return image
+
+
+def _check_weight(value: object, name: str) -> None:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or not 0 <= value < 1e30:  # sums and squares of these stay finite
+        raise SettingError(f"{name} must be a number, 0 or more and below 1e30, got {value!r}")
+
+
+def _check_count(value: object, name: str, least: int) -> None:
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    if not whole or not least <= value < 2**63:
+        raise SettingError(f"{name} must be a whole number, {least} or more, got {value!r}")

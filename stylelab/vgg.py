@@ -1,74 +1,124 @@
-"""A frozen VGG-19: named layers, average or max pooling, stops at the last one asked for.
+"""A frozen VGG network with named layers, and the images it looks at.
 
 The paper (section 2) uses the 16 convolutions and 5 poolings of VGG-19 (Simonyan and Zisserman,
 arXiv 1409.1556) without the fully connected layers. "conv4_2" always means the activation *after*
-the ReLU. `stylelab.networks` knows where weights come from; this module only evaluates them.
+the ReLU. `stylelab.networks` loads weights; this module evaluates and rescales them.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stylelab.engine import winograd
 from stylelab.errors import NetworkError, SettingError
 
-LAYERS = tuple(
-    f"conv{group}_{i}"
-    for group, count in enumerate((2, 2, 4, 4, 4), 1)
-    for i in range(1, count + 1)
-)
+TOLERANCE = 1e-3  # by which pixels may leave [0, 1], as resampling and rounding make them do
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Groups of 3x3 convolutions with a 2x2 pooling between one group and the next.
+
+    Attributes:
+        name: what messages call it.
+        groups: the number of convolutions in each group.
+        maps: the number of feature maps in each group.
+    """
+
+    name: str
+    groups: tuple[int, ...]
+    maps: tuple[int, ...] = (64, 128, 256, 512, 512)
+
+    @property
+    def widths(self) -> dict[str, int]:
+        """The number of feature maps of each layer, shallowest first."""
+        return {
+            f"conv{group}_{i}": maps
+            for group, (count, maps) in enumerate(zip(self.groups, self.maps, strict=True), 1)
+            for i in range(1, count + 1)
+        }
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The names of the layers, shallowest first."""
+        return tuple(self.widths)
+
+
+VGG19 = Architecture("VGG-19", (2, 2, 4, 4, 4))
+VGG16 = Architecture("VGG-16", (2, 2, 3, 3, 3))
+ARCHITECTURES = (VGG19, VGG16)
 STYLE_LAYERS = ("conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1")
 CONTENT_LAYER = "conv4_2"
-VGG19_WIDTHS = {layer: min(512, 32 * 2 ** int(layer[4])) for layer in LAYERS}
+
+Convolution = Callable[[Tensor, Tensor, Tensor, int], Tensor]
+
+
+def convolution(x: Tensor, weight: Tensor, bias: Tensor, padding: int) -> Tensor:
+    """PyTorch's own convolution: `(N, C, H, W)` to `(N, K, H', W')`."""
+    return F.conv2d(x, weight, bias, padding=padding)
 
 
 class VGG(nn.Module):
-    """VGG-19's stack of 3x3 convolutions, of any widths and cut off at any depth.
+    """A stack of 3x3 convolutions, of any widths and cut off at any depth.
 
     Weights are named as the paper names layers: `conv1_1.weight`, `conv1_1.bias`, ... The 1x1
     convolution `input` maps sRGB in [0, 1] to what the weights expect (mean, scale, channel order).
 
     A network may carry a *readout* at a layer: an `(m, N + 1)` matrix R that maps its N feature
-    maps, with a constant 1 appended, to the space in which distances are to be measured. A small
-    network trained to predict a large one uses it to measure in the large one's space (see
-    `stylelab.losses`); without a readout the features themselves are that space.
+    maps, with a constant 1 appended, to the space in which distances are measured. A small network
+    trained to predict a large one measures in the large one's space with it (`stylelab.losses`).
+    Without a readout, distances are measured between the features themselves.
+
+    Two attributes say how, not what, is computed; `networks.load` sets them.
+    `convolution(x, weight, bias, padding)` computes a layer. `hooks` watch every optimisation that
+    uses this network (`stylelab.optimisation`).
 
     Args:
-        widths: number of feature maps of each layer; the layers are a leading part of `LAYERS`.
-        padding: "zeros" (VGG-19) or "reflect", applied before each convolution.
-        pooling: "avg" (the paper) or "max" (VGG-19 as trained), 2x2 with stride 2.
+        widths: number of feature maps of each layer; a leading part of the architecture's layers.
+        architecture: the names and order of layers.
+        padding: "zeros" (as VGG was trained) or "reflect", applied before each convolution.
+        pooling: "avg" (the paper) or "max" (as VGG was trained), 2x2 with stride 2.
         name: what figures and records call this network.
-        units: for layers with a readout, how many feature maps the space measured in has (N_l in
-            the paper's normalisation); other layers have their width.
+        units: for layers with a readout, the number of feature maps in the space where distances
+            are measured (N_l in the paper's normalisation); for other layers it is their width.
+
+    Raises:
+        NetworkError: if `widths` is not a leading part of the architecture's layers.
+        SettingError: for another padding or pooling.
     """
 
     def __init__(
         self,
         widths: Mapping[str, int],
         *,
+        architecture: Architecture = VGG19,
         padding: str = "zeros",
         pooling: str = "avg",
         name: str = "vgg",
         units: Mapping[str, int] | None = None,
     ) -> None:
         super().__init__()
-        if tuple(widths) != LAYERS[: len(widths)] or not widths:
-            raise NetworkError(f"widths must name a leading part of {LAYERS}, got {tuple(widths)}")
+        layers = architecture.layers
+        if tuple(widths) != layers[: len(widths)] or not widths:
+            raise NetworkError(f"widths must name a leading part of {layers}, got {tuple(widths)}")
         if padding not in ("zeros", "reflect"):
             raise SettingError(f"padding must be 'zeros' or 'reflect', got {padding!r}")
         if pooling not in ("avg", "max"):
             raise SettingError(f"pooling must be 'avg' or 'max', got {pooling!r}")
-        self.widths, self.padding, self.pooling, self.name = dict(widths), padding, pooling, name
-        self.sha256 = ""  # of the weights' file, where there is one
+        self.widths, self.architecture = dict(widths), architecture
+        self.padding, self.pooling, self.name = padding, pooling, name
+        self.sha256 = ""  # of the weights' file; empty for weights that are not from a file
         self.units = dict(widths) | dict(units or {})
+        self.convolution: Convolution = convolution
+        self.hooks: tuple[Callable, ...] = ()
         self.input = nn.Conv2d(3, 3, 1)
-        before = 3
+        maps = 3
         for layer, width in self.widths.items():
-            self.add_module(layer, nn.Conv2d(before, width, 3))
-            before = width
+            self.add_module(layer, nn.Conv2d(maps, width, 3))
+            maps = width
         self.readouts = nn.ParameterDict()
-        self._filters: dict[str, tuple[object, tuple[Tensor, Tensor]]] = {}
         self.requires_grad_(False)
 
     @property
@@ -76,8 +126,18 @@ class VGG(nn.Module):
         """The layers this network has, shallowest first."""
         return tuple(self.widths)
 
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are."""
+        return self.input.weight.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The precision of its weights."""
+        return self.input.weight.dtype
+
     def readout(self, layer: str) -> Tensor | None:
-        """The `(m, N + 1)` readout matrix at `layer`; None: features are taken as they are."""
+        """The `(m, N + 1)` readout matrix at `layer`, or None where features are compared as is."""
         return self.readouts.get(layer)
 
     def min_size(self, layers: Iterable[str]) -> int:
@@ -90,33 +150,33 @@ class VGG(nn.Module):
         asked = set(layers)
         if unknown := asked - set(self.widths):
             raise NetworkError(
-                f"network {self.name} has no layer {', '.join(sorted(unknown))}; "
+                f"network {self.name} has no layer {', '.join(sorted(map(str, unknown)))}; "
                 f"it has {', '.join(self.widths)}"
             )
         if not asked:
-            raise NetworkError("no layer asked for; name at least one, such as 'conv4_2'")
+            raise NetworkError("no layer was given; name at least one, such as 'conv4_2'")
         return tuple(layer for layer in self.widths if layer in asked)
 
     def forward(self, image: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
-        """Feature maps of `image` at `layers`; evaluation stops at the deepest one.
+        """Feature maps of `image` at `layers`, in network order: `features_by_layer` as a dict."""
+        return dict(self.features_by_layer(image, layers))
 
-        As `walk`, which see, all at once: for each layer, in network order, its activation.
-        """
-        return dict(self.walk(image, layers))
-
-    def walk(self, image: Tensor, layers: Iterable[str]) -> Iterator[tuple[str, Tensor]]:
-        """Feature maps of `image` at `layers`, one after the other as they are computed.
+    def features_by_layer(
+        self, image: Tensor, layers: Iterable[str]
+    ) -> Iterator[tuple[str, Tensor]]:
+        """Compute `image` layer by layer, up to the deepest of `layers`.
 
         Args:
-            image: `(N, 3, H, W)`, sRGB in [0, 1].
+            image: `(N, 3, H, W)`, sRGB, nominally in [0, 1].
             layers: names out of `self.layers`, in any order.
 
         Yields:
-            Each layer, in network order, and its activation after the ReLU, `(N, N_l, H_l, W_l)`.
+            Each of `layers`, in network order, with its activation after the ReLU,
+            `(N, N_l, H_l, W_l)`.
 
         Raises:
             NetworkError: for an unknown layer.
-            SettingError: for an image of another shape or below `min_size(layers)`.
+            SettingError: for an image of another shape, or smaller than `min_size(layers)`.
         """
         asked = self.check_layers(layers)
         if image.dim() != 4 or image.shape[1] != 3:
@@ -135,20 +195,92 @@ class VGG(nn.Module):
                 break
 
     def convolve(self, layer: str, x: Tensor) -> Tensor:
-        """From the layer before, `(N, C, H, W)`, to `layer` before its ReLU, a pooling included."""
+        """`layer` before its ReLU, from the layer before it `(N, C, H, W)`; pools where due."""
         if layer.endswith("_1") and layer != "conv1_1":
             x = (F.avg_pool2d if self.pooling == "avg" else F.max_pool2d)(x, 2)
         conv, padding = self.get_submodule(layer), 1
         if self.padding == "reflect":
             x, padding = F.pad(x, (1, 1, 1, 1), mode="reflect"), 0
-        if winograd.suits(x, conv.weight):
-            return winograd.conv2d(x, self._transformed(layer), conv.bias, padding)
-        return F.conv2d(x, conv.weight, conv.bias, padding=padding)
+        return self.convolution(x, conv.weight, conv.bias, padding)
 
-    def _transformed(self, layer: str) -> tuple[Tensor, Tensor]:
-        """The filters of `layer` as `winograd.conv2d` takes them, kept until they change."""
-        weight = self.get_submodule(layer).weight
-        now = weight.data_ptr(), weight._version
-        if layer not in self._filters or self._filters[layer][0] != now:
-            self._filters[layer] = now, winograd.transform_filters(weight)
-        return self._filters[layer][1]
+
+@torch.no_grad()
+def mean_activations(network: VGG, images: Sequence[Tensor]) -> dict[str, Tensor]:
+    """Mean of each filter over images `(1, 3, H, W)` and positions, per layer `(N_l,)`."""
+    sums = {layer: torch.zeros(width) for layer, width in network.widths.items()}
+    for image in images:
+        for layer, features in network(image, network.layers).items():
+            sums[layer] += features.mean((0, 2, 3)) / len(images)
+    return sums
+
+
+@torch.no_grad()
+def rescale(network: VGG, means: Mapping[str, Tensor]) -> None:
+    """Divide each filter, in place, by its mean activation `means[layer]`, `(N_l,)` (section 2).
+
+    A ReLU network computes the same then, except for these factors: the next layer's weights are
+    multiplied by what a filter was divided by. Losses of different layers become comparable.
+
+    A nearly silent filter, with a mean below a hundredth of its layer's, is divided by that
+    hundredth. It stays nearly silent and is not counted as a unit. Readouts give what they gave.
+    """
+    before = None
+    for layer in network.layers:
+        conv, mean = network.get_submodule(layer), means[layer]
+        least = (0.01 * mean.mean()).clamp_min(torch.finfo(mean.dtype).tiny)
+        scale = mean.clamp_min(least)
+        if before is not None:
+            conv.weight *= before[:, None, None]
+        conv.weight /= scale[:, None, None, None]
+        conv.bias /= scale
+        if (readout := network.readout(layer)) is not None:
+            readout[:, :-1] *= scale
+        else:
+            network.units[layer] = int((mean > least).sum()) or len(mean)
+        before = scale
+
+
+def check_image(image: object, name: str = "image") -> Tensor:
+    """`image`, if it is `(N, 3, H, W)` of finite floating point numbers in [0, 1].
+
+    Raises:
+        SettingError: if it is anything else; the message says what was given.
+    """
+    wanted = f"{name} must be a tensor (N, 3, H, W) of floating point sRGB values in [0, 1]"
+    if not isinstance(image, Tensor):
+        raise SettingError(f"{wanted}, got {type(image).__name__}; see stylelab.load_image")
+    if image.is_meta or image.layout != torch.strided:
+        raise SettingError(f"{wanted}, got one without pixels ({image.device}, {image.layout})")
+    if not image.is_floating_point():
+        raise SettingError(f"{wanted}, got {image.dtype}; for bytes, divide by 255 as floats")
+    if image.dim() != 4 or image.shape[1] != 3 or 0 in image.shape:
+        raise SettingError(f"{wanted}, got the shape {tuple(image.shape)}")
+    low, high = (float(value) for value in image.detach().float().aminmax())
+    if not (low >= -TOLERANCE and high <= 1 + TOLERANCE):  # NaN is not either
+        raise SettingError(f"{wanted}, got values from {low:.4g} to {high:.4g}")
+    return image
+
+
+def resize(image: Tensor, size: int | tuple[int, int]) -> Tensor:
+    """`image` (N, 3, H, W), floats, at another size: bicubic, antialiased, clamped to [0, 1].
+
+    Args:
+        size: the longer side in pixels, keeping the aspect ratio; or (height, width).
+
+    Raises:
+        SettingError: if `size` is not made of whole numbers of at least 1.
+    """
+    height, width = image.shape[2:]
+    sides = tuple(size) if isinstance(size, (tuple, list)) and len(size) == 2 else (size,)
+    for side in sides:
+        if not isinstance(side, int) or isinstance(side, bool) or side < 1:
+            raise SettingError(
+                "size must be a whole number of pixels, at least 1, or a (height, width) pair; "
+                f"got {side!r}"
+            )
+    if len(sides) == 1:
+        scale = size / max(height, width)
+        sides = max(1, round(height * scale)), max(1, round(width * scale))
+    if sides == (height, width):
+        return image
+    return F.interpolate(image, sides, mode="bicubic", antialias=True).clamp(0, 1)

@@ -1,28 +1,30 @@
 """Memory that one step frees, kept for the next: on Linux, for tensors on the CPU.
 
-glibc hands the memory of a large tensor back to the system as soon as it is freed, and the system
-clears every page of it before giving it out again. A step frees and asks for the same gigabytes
-each time, and of large images a good part of its time went into that.
+glibc returns the memory of a large tensor to the system as soon as it is freed, and the system
+clears every page before it hands it out again. A step frees and allocates the same gigabytes each
+time: for large images that cost a good part of its time.
 """
 
 import ctypes
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
-# What glibc's mallopt knows: from how many bytes on a block is the system's own, and how many free
-# ones at the end of the heap go back. The second values are the most that glibc itself comes to.
-BLOCK, FREE = -3, -1
-KEEPING = {BLOCK: 2**31 - 1, FREE: -1}  # the largest it takes; never
-OTHERWISE = {BLOCK: 2**25, FREE: 2**26}
+from stylelab.lbfgs import State
+from stylelab.optimisation import Run
+
+# Parameters of glibc's mallopt: the size in bytes from which a block is mapped on its own, and the
+# number of free bytes at the end of the heap that are returned to the system.
+MMAP_THRESHOLD, TRIM_THRESHOLD = -3, -1
+KEEPING = {MMAP_THRESHOLD: 2**31 - 1, TRIM_THRESHOLD: -1}  # the largest value; never
+NORMAL = {MMAP_THRESHOLD: 2**25, TRIM_THRESHOLD: 2**26}  # the most that glibc itself goes up to
 
 
 @contextmanager
-def kept() -> Iterator[None]:
-    """Meanwhile freed memory stays with this process; afterwards it goes back to the system.
+def freed_memory_kept() -> Iterator[None]:
+    """Keep freed memory in this process; at the end it is returned to the system.
 
-    Begin after a first step: what PyTorch's libraries then keep for ever would come to lie between
-    the large tensors, and leave gaps. Without effect where the C library is not glibc.
+    Without effect where the C library is not glibc.
     """
     library = ctypes.CDLL(None) if sys.platform == "linux" else None
     if not hasattr(library, "mallopt") or not hasattr(library, "malloc_trim"):
@@ -33,6 +35,17 @@ def kept() -> Iterator[None]:
             library.mallopt(name, value)
         yield
     finally:
-        for name, value in OTHERWISE.items():
+        for name, value in NORMAL.items():
             library.mallopt(name, value)
         library.malloc_trim(0)
+
+
+def keep_freed_memory(run: Run, states: Iterator[State]) -> Iterator[State]:
+    """A hook: what steps on a CPU free is kept, from the first evaluation on.
+
+    Not before it: what PyTorch's libraries allocate then, and keep forever, would lie between the
+    large tensors and leave gaps.
+    """
+    yield next(states)
+    with freed_memory_kept() if run.start.device.type == "cpu" else nullcontext():
+        yield from states

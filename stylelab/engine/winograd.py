@@ -7,6 +7,8 @@ is a float32 convolution's up to rounding: errors relative to the largest value 
 2e-6 of the direct sum.
 """
 
+import weakref
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -36,10 +38,28 @@ _FILTERS = (
 _BACK = ((1, 1, 1, 1, 1, 0), (0, 1, -1, 2, -2, 0), (0, 1, 1, 4, 4, 0), (0, 1, -1, 8, -8, 1))
 
 
-def suits(x: Tensor, weight: Tensor) -> bool:
-    """Whether this is faster than `F.conv2d` here: a CPU, float32, a frozen and wide layer."""
-    wide = weight.shape[0] + weight.shape[1] >= MIN_MAPS
-    return wide and x.device.type == "cpu" and x.dtype == torch.float32 and not weight.requires_grad
+class Convolution:
+    """A network's `convolution` (see `stylelab.vgg.VGG`): Winograd's where it is the faster one.
+
+    That is on a CPU, in float32, for a wide layer with frozen weights. Transformed filters are kept
+    as long as their weights do not change.
+    """
+
+    def __init__(self) -> None:
+        self._filters: dict[int, tuple[weakref.ref, int, tuple[Tensor, Tensor]]] = {}
+
+    def __call__(self, x: Tensor, weight: Tensor, bias: Tensor, padding: int) -> Tensor:
+        on_cpu = x.device.type == "cpu" and x.dtype == torch.float32
+        if not on_cpu or weight.requires_grad or sum(weight.shape[:2]) < MIN_MAPS:
+            return F.conv2d(x, weight, bias, padding=padding)
+        known, version, filters = self._filters.get(id(weight), (lambda: None, -1, None))
+        if known() is not weight or version != weight._version:
+            filters = transform_filters(weight)
+            self._filters[id(weight)] = weakref.ref(weight), weight._version, filters
+        return conv2d(x, filters, bias, padding)
+
+    def __deepcopy__(self, memo: dict) -> "Convolution":
+        return Convolution()  # of a copied network, whose weights are other tensors
 
 
 def transform_filters(weight: Tensor) -> tuple[Tensor, Tensor]:
