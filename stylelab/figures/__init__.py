@@ -1,7 +1,16 @@
 """Figures: panels, drawings, records and claims; `runs`, `app` and `cli` may import it."""
 
 from stylelab.figures.lab import Lab, start
-from stylelab.figures.panels import COLOURS, DPI, Panel, curves, footer, loss_curves, panel_grid
+from stylelab.figures.panels import (
+    COLOURS,
+    DPI,
+    Panel,
+    curves,
+    footer,
+    loss_curves,
+    panel_grid,
+    result_panels,
+)
 from stylelab.figures.records import (
     check_names,
     claims_table,
@@ -29,6 +38,7 @@ __all__ = [
     "make_record",
     "panel_grid",
     "panel_path",
+    "result_panels",
     "save_figure",
     "save_picture",
     "show",

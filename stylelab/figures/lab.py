@@ -9,12 +9,12 @@ from torch import Tensor
 
 from stylelab import gallery, networks
 from stylelab.engine.devices import pick_device
-from stylelab.figures import films, records
-from stylelab.figures.panels import Panel, footer, panel_grid
+from stylelab.figures import films, panels, records
 from stylelab.optimisation import Result
 from stylelab.vgg import VGG
 
-Drawing = Figure | Sequence[Panel]
+Drawing = Figure | Sequence[panels.Panel]
+STARTS = {"noise": "white noise", "content": "the content image", "style": "the style image"}
 
 
 def start(
@@ -67,19 +67,13 @@ class Lab:
         self.output, self.records = output, {}
 
     def open(self, part: str, size: int | None = None) -> Tensor:
-        """The image that plays `part`, `(1, 3, H, W)`, its longer side `size` pixels.
-
-        By default the size is the notebook's.
-        """
+        """The image that plays `part`, `(1, 3, H, W)`; its longer side is the notebook's `size`."""
         return gallery.open(self.cast[part], size or self.parameters["size"])
 
-    def title(self, part: str) -> str:
-        """The title of the image that plays `part`."""
-        return gallery.info(self.cast[part]).title
-
-    def footer(self, parts: Iterable[str], note: str, networks: Sequence[VGG] = ()) -> str:
-        """Networks (by default the notebook's), a note, and the credits of the images used."""
-        return footer(networks or self.network, [self.cast[part] for part in parts], note)
+    def footer(self, parts: Iterable[str], note: str, networks: Iterable[VGG] = ()) -> str:
+        """The networks used (or the notebook's), a note, and the credits of the images."""
+        used = list(networks) or self.network
+        return panels.footer(used, [self.cast[part] for part in parts], note)
 
     def show(
         self,
@@ -102,30 +96,26 @@ class Lab:
         images: Mapping[str, str],
         results: Mapping[str, Result] | None = None,
         settings: Mapping[str, object] | None = None,
-        note: str = "",
         columns: int = 3,
-        panels: Mapping[str, Tensor] | None = None,
+        pictures: Mapping[str, Tensor] | None = None,
         facts: Mapping[str, float] | None = None,
     ) -> object:
         """Save a figure of the paper with its record and panels, and return it for the page.
 
         Args:
             name: the figure's name, as `claims.CLAIMS` knows it.
-            drawing: named panels in it are saved, and the paper's claims are checked on them.
+            drawing: its named panels are saved, and the paper's claims are checked on them.
             images: the parts of the images used, by the names that the record gives them.
             results: the optimisations behind it, by name.
             settings: what was chosen for them: layers, alpha/beta, ...
-            note: for the footer, which adds steps, size and credits.
             columns: panels in a row.
-            panels: the pictures that claims are checked on, for a drawing that is not of panels.
+            pictures: in place of named panels, for a drawing that is not of panels.
             facts: numbers that claims are checked on.
         """
-        named = {} if isinstance(drawing, Figure) else {p.name: p.image for p in drawing if p.name}
-        pictures, results = {**named, **(panels or {})}, results or {}
-        size = (settings or {}).get("size", self.parameters["size"])
-        steps = [f"{next(iter(results.values())).steps} steps"] if results else []
-        note = ", ".join([*([note] if note else []), *steps, f"{size} px"])
-        figure = _figure(drawing, columns, self.footer(images.values(), note), 10.0)
+        settings, results = settings or {}, results or {}
+        if pictures is None:
+            drawn = [] if isinstance(drawing, Figure) else drawing
+            pictures = {panel.name: panel.image for panel in drawn if panel.name}
         record = records.make_record(
             name,
             parameters=self.parameters,
@@ -137,6 +127,10 @@ class Lab:
             facts=facts,
         )
         self.records[name] = record
+        steps = [f"{result.steps} steps" for result in results.values()][:1]
+        size = settings.get("size", self.parameters["size"])
+        note = ", ".join([*_choices(settings), *steps, f"{size} px"])
+        figure = _figure(drawing, columns, self.footer(images.values(), note), 10.0)
         return records.show(records.save_figure(figure, record, self.output, pictures))
 
     def print_claims(self, name: str) -> None:
@@ -154,4 +148,14 @@ class Lab:
 def _figure(drawing: Drawing, columns: int, footer: str, width: float) -> Figure:
     if isinstance(drawing, Figure):
         return drawing
-    return panel_grid(drawing, columns=columns, footer=footer, width=width)
+    return panels.panel_grid(drawing, columns=columns, footer=footer, width=width)
+
+
+def _choices(settings: Mapping[str, object]) -> list[str]:
+    """Alpha/beta and start, if all panels of a figure share them, in words.
+
+    Reconstructions, which have no such setting, start from white noise.
+    """
+    ratio, init = settings.get("alpha_beta"), settings.get("init", "noise")
+    words = [f"α/β = {ratio:g}"] if isinstance(ratio, float) else []
+    return [*words, f"from {STARTS[init]}"] if isinstance(init, str) else words

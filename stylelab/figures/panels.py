@@ -37,6 +37,16 @@ class Panel:
     name: str = ""
 
 
+def result_panels(
+    result: Result, labels: Sequence[str], names: Sequence[str] = (), insets: Sequence[Tensor] = ()
+) -> list[Panel]:
+    """A panel for each of a result's N images; each list given has N entries."""
+    names, insets = names or [""] * len(labels), insets or [None] * len(labels)
+    return [
+        Panel(*each) for each in zip(result.images.split(1), labels, insets, names, strict=True)
+    ]
+
+
 def _show(axes: Axes, image: Tensor) -> None:
     axes.imshow(image[0].permute(1, 2, 0).clamp(0, 1).numpy(), interpolation="lanczos")
     axes.set_xticks([])
