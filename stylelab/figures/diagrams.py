@@ -138,7 +138,7 @@ def pooling(
     """A row for each kind of pooling: a feature map, and gradients in the middle of the image.
 
     Args:
-        maps: `(1, C, H, W)` of conv3_1, by the kind's name.
+        maps: `(1, C, H, W)` of conv3_1, by "avg" and "max".
         gradients: at conv2_2 and at the pixels, `(1, C, H/2, W/2)` and `(1, 3, H, W)`.
         captions: of these two.
         footer: the text under the figure.
@@ -155,7 +155,7 @@ def pooling(
     for kind, (units, pixels) in gradients.items():
         slope = units[0, busiest][halved]
         most = float(slope.abs().quantile(0.98))
-        table[kind] = [
+        table[f"{'average' if kind == 'avg' else kind}\npooling"] = [
             Cell(maps[kind][0, shown]),
             Cell(slope, captions[kind][0], "PuOr", (-most, most)),
             Cell(gradient_picture(pixels)[..., rows, columns], captions[kind][1]),
@@ -198,7 +198,7 @@ def grams_below(groups: Sequence[Mapping[str, tuple[Tensor, Tensor]]], footer: s
     pictures = {heading: Cell(image) for group in groups for heading, (image, _) in group.items()}
     cells = [Cell(gram, "", GRAMS, (0, 1)) for gram in grams]
     rows = {"picture": list(pictures.values()), "Gram matrix": cells}
-    return picture_table(rows, tall=1.6, left=1.1, headings=list(pictures), footer=footer)
+    return picture_table(rows, tall=1.6, left=1.3, headings=list(pictures), footer=footer)
 
 
 def gram_table(

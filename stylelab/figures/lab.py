@@ -70,10 +70,10 @@ class Lab:
         """The image that plays `part`, `(1, 3, H, W)`; its longer side is the notebook's `size`."""
         return gallery.open(self.cast[part], size or self.parameters["size"])
 
-    def footer(self, parts: Iterable[str], note: str, networks: Iterable[VGG] = ()) -> str:
-        """The networks used (or the notebook's), a note, and the credits of the images."""
+    def footer(self, parts: Iterable[str], *notes: str, networks: Iterable[VGG] = ()) -> str:
+        """The networks used (or the notebook's), notes, and the credits of the images."""
         used = list(networks) or self.network
-        return panels.footer(used, [self.cast[part] for part in parts], note)
+        return panels.footer(used, [self.cast[part] for part in parts], *notes)
 
     def show(
         self,
