@@ -72,7 +72,7 @@ def drawing(tiny_network):
     transfer, film = Transfer(content, style, alpha_beta=2.0, init="noise"), Film()
     result = synthesis.transfer_batch(network, [transfer], steps=5, hooks=[film], progress=False)
     footer = "Made by a test, with a $ in it."
-    return result, algorithm.draw_run(network, transfer, result, film.frames, footer)
+    return result, algorithm.draw(network, transfer, result, film.frames, footer)
 
 
 def test_figure_2_shows_its_layers_steps_and_losses(drawing):
@@ -128,15 +128,12 @@ def test_the_drawings_of_a_network_show_what_they_are_given(tiny_network):
     captions = {kind: ("some units", f"grain of {kind}") for kind in kinds}
     drawn["pooling"] = diagrams.pooling(kinds, slopes, captions, "a foot")
 
-    known = features["conv3_1"]
-    groups = [{"a map": (known[0, 0], known)}, {"a picture": (photograph, known)}]
-    drawn["below"] = diagrams.grams_below(groups, "a foot")
-    drawn["table"] = diagrams.gram_table({"one": photograph, "two": photograph}, [maps, maps])
+    shown = {"one": photograph, "two": features["conv2_2"][0, 0]}
+    drawn["table"] = diagrams.gram_table(shown, [maps, maps], "a foot")
     told = {name: {t.get_text() for t in texts(figure)} for name, figure in drawn.items()}
     assert {"input", "conv2_1", "a foot"} <= told["maps"]
     assert {"conv1_1\n3 × 3 px", "conv2_1\n10 × 10 px"} <= told["fields"]
     assert {"average", "max", "grain of avg", "grain of max"} <= told["pooling"]
-    assert {"a map", "a picture", "Gram matrix"} <= told["below"]
     assert {"one", "two", "conv1_1", "conv2_1"} <= told["table"]
     for name, figure in drawn.items():
         assert not overlapping(figure), name

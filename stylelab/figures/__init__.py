@@ -1,6 +1,6 @@
 """Figures: panels, drawings, records and claims; `runs`, `app` and `cli` may import it."""
 
-from stylelab.figures.lab import Lab, start
+from stylelab.figures.lab import Lab
 from stylelab.figures.panels import (
     COLOURS,
     DPI,
@@ -12,15 +12,11 @@ from stylelab.figures.panels import (
     result_panels,
 )
 from stylelab.figures.records import (
-    check_names,
-    claims_table,
-    judge,
     make_record,
     panel_path,
     save_figure,
     save_picture,
     show,
-    verdict,
     versions,
 )
 
@@ -29,11 +25,8 @@ __all__ = [
     "DPI",
     "Lab",
     "Panel",
-    "check_names",
-    "claims_table",
     "curves",
     "footer",
-    "judge",
     "loss_curves",
     "make_record",
     "panel_grid",
@@ -42,7 +35,5 @@ __all__ = [
     "save_figure",
     "save_picture",
     "show",
-    "start",
-    "verdict",
     "versions",
 ]

@@ -25,14 +25,11 @@ STYLE, CONTENT, GRADIENT = COLOURS[0], COLOURS[1], COLOURS[2]
 
 @dataclass(frozen=True)
 class Row:
-    """One layer in the drawing of the algorithm.
+    """A layer: its maps `(K, H, W)` and losses, and what of it is compared.
 
-    Attributes:
-        layer: its name.
-        maps: feature maps `(K, H, W)`: the style's or content's, x's at the start and at the end.
-        losses: E_l or L_content at the start and at the end.
-        grams: A of the style image, G of x at the start and at the end; none: a content layer.
-        passed: a map `(H, W)` of the image that is not compared here, to be drawn pale.
+    `maps` are the style's or content's, then those of x at the start and at the end; `grams` are A
+    and G at the start and at the end, none at a content layer. `losses` are E_l or L_content at the
+    start and at the end. `passed` is a map `(H, W)` of the image that is not compared here.
     """
 
     layer: str
@@ -50,7 +47,7 @@ NAMES = "style image $\\vec{a}$", "content image $\\vec{p}$"
 LOSS = {name: rf"\mathcal{{L}}_\mathrm{{{name}}}" for name in ("style", "content", "total")}
 
 
-def draw_run(
+def draw(
     network: VGG, transfer: Transfer, result: Result, frames: Mapping[int, Tensor], footer: str = ""
 ) -> Figure:
     """The algorithm with the images, feature maps, Gram matrices and losses of one transfer.
@@ -71,7 +68,7 @@ def draw_run(
     style = [v[ends, 0] for name, v in result.history.items() if name.startswith("style")]
     losses = {"style": sum(style).tolist(), "total": result.losses[ends, 0].tolist()}
     originals = transfer.style, transfer.content
-    return draw(rows, originals, iterates, gradient.cpu(), losses, footer)
+    return _draw(rows, originals, iterates, gradient.cpu(), losses, footer)
 
 
 def _rows(network: VGG, transfer: Transfer, result: Result, start: Tensor) -> list[Row]:
@@ -104,24 +101,16 @@ def _rows(network: VGG, transfer: Transfer, result: Result, start: Tensor) -> li
     return rows
 
 
-def draw(
+def _draw(
     rows: Sequence[Row],
     originals: Sequence[Tensor],
     iterates: Mapping[int, Tensor],
     gradient: Tensor,
     losses: Mapping[str, Sequence[float]],
-    footer: str = "",
+    footer: str,
 ) -> Figure:
-    """The paper's figure 2 with the tensors of a run.
-
-    Args:
-        rows: layers, the shallowest first, one of them a content layer.
-        originals: style and content image, `(1, 3, H, W)`.
-        iterates: up to four states of x by their steps, the first and the last among them.
-        gradient: of the total loss at the first, `(1, 3, H, W)`.
-        losses: "style" and "total" at the start and at the end.
-        footer: a sentence or more under the figure.
-    """
+    """Rows from the shallowest up, style and content image, x by steps, its gradient at the first,
+    and the losses "style" and "total" at the start and at the end."""
     top = BOTTOM + TALL * len(rows)
     sums, (start, *_, end) = top + 1.05, iterates
     canvas = Canvas(10.0, top + 1.35, footer)

@@ -68,7 +68,7 @@ class Canvas:
         place = (x + (width - wide) / 2, y + (height - high) / 2, wide, high)
         sides = (self.width, self.height) * 2
         axes = self.figure.add_axes([part / side for part, side in zip(place, sides, strict=True)])
-        axes.imshow(image.detach().cpu(), interpolation=between, **options)
+        axes.imshow(image.detach().cpu().numpy(), interpolation=between, **options)
         axes.set(xticks=[], yticks=[])
         axes.spines[:].set(linewidth=0.5, color="white")
         return place

@@ -6,7 +6,7 @@ in the figure's record. `stylelab verify` computes them again from the saved pic
 
 import itertools
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -65,7 +65,7 @@ class Evidence:
 
 def check(figure: str, evidence: Evidence) -> list[Claim]:
     """The paper's claims about `figure`; empty for a figure about which it claims nothing."""
-    return CLAIMS[figure](evidence) if figure in CLAIMS else []
+    return list(CLAIMS[figure](evidence)) if figure in CLAIMS else []
 
 
 def _rises(values: Sequence[float], slack: float = 0.0) -> bool:
@@ -78,90 +78,80 @@ def _falls(values: Sequence[float], slack: float = 0.0) -> bool:
     return _rises(list(reversed(values)), slack)
 
 
-def _features(e: Evidence) -> list[Claim]:
+def _features(e: Evidence) -> Iterator[Claim]:
     shift, moved = e.facts["gram_shift"], e.facts["feature_shift"]
-    return [
-        Claim(
-            "A Gram matrix forgets position: shuffled feature maps differ (by over 0.5), their "
-            "Gram matrix does not (by under 1e-5)",
-            {"Gram matrix": [shift], "feature maps": [moved]},
-            shift < 1e-5 and moved > 0.5,
-        ),
-        e.fact_below("rescaling", 1e-4, "Rescaling changes nothing but a factor for each filter"),
-    ]
+    yield Claim(
+        "A Gram matrix forgets position: shuffled feature maps differ (by over 0.5), their "
+        "Gram matrix does not (by under 1e-5)",
+        {"Gram matrix": [shift], "feature maps": [moved]},
+        shift < 1e-5 and moved > 0.5,
+    )
+    yield e.fact_below("rescaling", 1e-4, "Rescaling changes nothing but a factor for each filter")
 
 
-def _content_reconstructions(e: Evidence) -> list[Claim]:
+def _content_reconstructions(e: Evidence) -> Iterator[Claim]:
     errors = e.each(measures.pixel_error, "content")
     ssims = e.each(measures.ssim, "content")
     edges = e.each(measures.edge_agreement, "content")
-    return [
-        Claim(
-            "Pixel error grows from (a) to (e), from each to the next within a tenth",
-            {"RMS pixel error": errors},
-            _rises(errors, 0.1),
-        ),
-        Claim("Structural similarity falls from (a) to (e)", {"SSIM": ssims}, _falls(ssims)),
-        Claim(
-            "(a) to (c) are almost perfect, edge agreement at least 0.95; in (d) and (e) detail is "
-            "lost, below 0.9",
-            {"edge agreement": edges},
-            min(edges[:3]) >= 0.95 and max(edges[3:]) < 0.9,
-        ),
-    ]
+    yield Claim(
+        "Pixel error grows from (a) to (e), from each to the next within a tenth",
+        {"RMS pixel error": errors},
+        _rises(errors, 0.1),
+    )
+    yield Claim("Structural similarity falls from (a) to (e)", {"SSIM": ssims}, _falls(ssims))
+    yield Claim(
+        "(a) to (c) are almost perfect, edge agreement at least 0.95; in (d) and (e) detail is "
+        "lost, below 0.9",
+        {"edge agreement": edges},
+        min(edges[:3]) >= 0.95 and max(edges[3:]) < 0.9,
+    )
 
 
-def _style_reconstructions(e: Evidence) -> list[Claim]:
+def _style_reconstructions(e: Evidence) -> Iterator[Claim]:
     style = [e.style(panel) for panel in e.panels]
     pairs = zip(e.panels, STYLE_LAYERS, strict=False)
     matched = [e.style(panel, up_to=layer) for panel, layer in pairs]
     placed = e.each(measures.correlation, "style")
-    return [
-        Claim(
-            "The style distance over all five layers falls as layers are added",
-            {"style distance": style},
-            _falls(style),
-        ),
-        Claim(
-            "Each picture has the style asked for: style distance over its layers at most 0.05",
-            {"style distance": matched},
-            max(matched) <= 0.05,
-        ),
-        Claim(
-            "The arrangement is discarded: correlation with the artwork stays below 0.3",
-            {"correlation": placed},
-            max(map(abs, placed)) < 0.3,
-        ),
-    ]
+    yield Claim(
+        "The style distance over all five layers falls as layers are added",
+        {"style distance": style},
+        _falls(style),
+    )
+    yield Claim(
+        "Each picture has the style asked for: style distance over its layers at most 0.05",
+        {"style distance": matched},
+        max(matched) <= 0.05,
+    )
+    yield Claim(
+        "The arrangement is discarded: correlation with the artwork stays below 0.3",
+        {"correlation": placed},
+        max(map(abs, placed)) < 0.3,
+    )
 
 
-def _algorithm(e: Evidence) -> list[Claim]:
-    return [
-        e.fact_below("gradient_error", 1e-6, "Equations 2 and 6 are the gradients of 1 and 4"),
-        e.fact_below("finite_difference", 1e-4, "The gradient followed is the slope of the loss"),
-        e.fact_below("first_loss", 1e-5, "`transfer` begins with the loss computed by hand"),
-        e.fact_below("package_difference", 1e-4, "`transfer` ends with the picture made by hand"),
-    ]
+def _algorithm(e: Evidence) -> Iterator[Claim]:
+    yield e.fact_below("gradient_error", 1e-6, "Equations 2 and 6 are the gradients of 1 and 4")
+    yield e.fact_below("finite_difference", 1e-4, "The gradient followed is the slope of the loss")
+    yield e.fact_below("first_loss", 1e-5, "`transfer` begins with the loss computed by hand")
+    yield e.fact_below("package_difference", 1e-4, "`transfer` ends with the picture made by hand")
 
 
-def _transfers(e: Evidence) -> list[Claim]:
+def _transfers(e: Evidence) -> Iterator[Claim]:
     own = [e.style(panel, panel) for panel in e.panels]
     others = [
         min(e.style(panel, other) for other in e.panels if other != panel) for panel in e.panels
     ]
     kept = e.each(measures.edge_agreement, "content")
-    return [
-        Claim(
-            "Each picture is nearer in style to its artwork than to the others",
-            {"to its own": own, "to the nearest other": others},
-            all(a < b for a, b in zip(own, others, strict=True)),
-        ),
-        Claim(
-            "The photograph's arrangement stays: edge agreement above 0.2",
-            {"edge agreement": kept},
-            min(kept) > 0.2,
-        ),
-    ]
+    yield Claim(
+        "Each picture is nearer in style to its artwork than to the others",
+        {"to its own": own, "to the nearest other": others},
+        all(a < b for a, b in zip(own, others, strict=True)),
+    )
+    yield Claim(
+        "The photograph's arrangement stays: edge agreement above 0.2",
+        {"edge agreement": kept},
+        min(kept) > 0.2,
+    )
 
 
 def _tradeoff(e: Evidence, panels: Sequence[str], deepest: str | None = None) -> Claim:
@@ -178,52 +168,46 @@ def _tradeoff(e: Evidence, panels: Sequence[str], deepest: str | None = None) ->
     )
 
 
-def _content_style_tradeoff(e: Evidence) -> list[Claim]:
+def _content_style_tradeoff(e: Evidence) -> Iterator[Claim]:
     edges = e.each(measures.edge_agreement, "content")
     ends = [edges[0], edges[-1]]
-    return [
-        _tradeoff(e, list(e.panels)),
-        Claim(
-            "From the artwork's texture (edge agreement with the photograph below 0.2) to the "
-            "photograph (above 0.3)",
-            {"edge agreement": ends},
-            ends[0] < 0.2 and ends[1] > 0.3,
-        ),
-    ]
+    yield _tradeoff(e, list(e.panels))
+    yield Claim(
+        "From the artwork's texture (edge agreement with the photograph below 0.2) to the "
+        "photograph (above 0.3)",
+        {"edge agreement": ends},
+        ends[0] < 0.2 and ends[1] > 0.3,
+    )
 
 
-def _matrix(e: Evidence) -> list[Claim]:
+def _matrix(e: Evidence) -> Iterator[Claim]:
     rows: dict[str, list[str]] = {}
     for panel in e.panels:
         rows.setdefault(panel.rsplit("_", 1)[0], []).append(panel)
-    claims = [_tradeoff(e, panels, row) for row, panels in rows.items()]
+    for row, panels in rows.items():
+        yield _tradeoff(e, panels, row)
     style = [e.style(row[0]) for row in rows.values()]  # the column of the smallest ratio
-    claims.append(
-        Claim(
-            "At the smallest alpha/beta, the style distance over all five layers falls as layers "
-            "are added",
-            {"style distance": style},
-            _falls(style),
-        )
+    yield Claim(
+        "At the smallest alpha/beta, the style distance over all five layers falls as layers "
+        "are added",
+        {"style distance": style},
+        _falls(style),
     )
-    return claims
 
 
-def _content_layers(e: Evidence) -> list[Claim]:
+def _content_layers(e: Evidence) -> Iterator[Claim]:
     values = {
         "correlation": e.each(measures.correlation, "content"),
         "SSIM": e.each(measures.ssim, "content"),
     }
-    return [
-        Claim(
-            "Matching conv2_2 keeps more of the photograph's pixels than matching conv4_2",
-            values,
-            all(lower > higher for lower, higher in values.values()),
-        )
-    ]
+    yield Claim(
+        "Matching conv2_2 keeps more of the photograph's pixels than matching conv4_2",
+        values,
+        all(lower > higher for lower, higher in values.values()),
+    )
 
 
-def _initialisations(e: Evidence) -> list[Claim]:
+def _initialisations(e: Evidence) -> Iterator[Claim]:
     terms = e.results["transfers"]["best"].values()
     losses = [sum(values) for values in zip(*terms, strict=True)]
     spread = max(losses) / min(losses)
@@ -232,41 +216,37 @@ def _initialisations(e: Evidence) -> list[Claim]:
     apart = [measures.pixel_error(a, b) for a, b in pairs]
     style = max(measures.style_distance(e.network, a, b, STYLE_LAYERS) for a, b in pairs)
     differences = [min(apart), statistics.mean(apart), max(apart)]
-    return [
-        Claim(
-            "All starts end at about the same loss: within a factor of 2.5",
-            {"final loss": losses, "largest over smallest": [spread]},
-            spread < 2.5,
-        ),
-        Claim(
-            "Each white noise gives another picture (pixels differ by over 0.05) of the same style "
-            "(distance under 0.1)",
-            {"RMS pixel difference": differences, "style distance": [style]},
-            min(apart) > 0.05 and style < 0.1,
-        ),
-    ]
+    yield Claim(
+        "All starts end at about the same loss: within a factor of 2.5",
+        {"final loss": losses, "largest over smallest": [spread]},
+        spread < 2.5,
+    )
+    yield Claim(
+        "Each white noise gives another picture (pixels differ by over 0.05) of the same style "
+        "(distance under 0.1)",
+        {"RMS pixel difference": differences, "style distance": [style]},
+        min(apart) > 0.05 and style < 0.1,
+    )
 
 
-def _photorealistic(e: Evidence) -> list[Claim]:
+def _photorealistic(e: Evidence) -> Iterator[Claim]:
     (edges,), (other,) = (e.each(measures.edge_agreement, part) for part in ("content", "style"))
     (after,) = e.each(measures.colour_distance, "style")
     before = measures.colour_distance(e.images["content"], e.images["style"])
-    return [
-        Claim(
-            "Horizon and buildings stay: edges agree with the photograph by day (above 0.3), more "
-            "than with the one by night",
-            {"by day": [edges], "by night": [other]},
-            edges > 0.3 and edges > other,
-        ),
-        Claim(
-            "Colours become those of the night: their distance to it falls to under half",
-            {"before": [before], "after": [after]},
-            after < 0.5 * before,
-        ),
-    ]
+    yield Claim(
+        "Horizon and buildings stay: edges agree with the photograph by day (above 0.3), more "
+        "than with the one by night",
+        {"by day": [edges], "by night": [other]},
+        edges > 0.3 and edges > other,
+    )
+    yield Claim(
+        "Colours become those of the night: their distance to it falls to under half",
+        {"before": [before], "after": [after]},
+        after < 0.5 * before,
+    )
 
 
-CLAIMS: dict[str, Callable[[Evidence], list[Claim]]] = {
+CLAIMS: dict[str, Callable[[Evidence], Iterator[Claim]]] = {
     "features": _features,
     "figure1_content": _content_reconstructions,
     "figure1_style": _style_reconstructions,

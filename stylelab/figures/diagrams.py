@@ -45,14 +45,9 @@ def picture_table(
     headings: Sequence[str] = (),
     footer: str = "",
 ) -> Figure:
-    """Pictures in rows and columns; the first line of a row's label is its name.
+    """Pictures in rows and columns, `tall` inches high, with `left` inches for the rows' labels.
 
-    Args:
-        rows: the cells of each row by its label.
-        tall: height of a picture, in inches.
-        left: space for the labels, in inches.
-        headings: one for each column.
-        footer: the text under the figure.
+    The first line of a label is the row's name; what follows is smaller.
     """
     below = 0.3 if any(cell.caption for cells in rows.values() for cell in cells) else 0.12
     above = 0.65 if headings else 0.12
@@ -103,12 +98,8 @@ def receptive_fields(
 ) -> Figure:
     """Receptive fields as squares on a photograph, and beside it how much each pixel counts.
 
-    Args:
-        photograph: `(1, 3, H, W)`.
-        boxes: rows and columns that one position of each layer sees.
-        influences: `(H, W)` of each layer: how much each pixel changes that position.
-        fields: how many pixels a position of each layer sees, along one side.
-        footer: the text under the figure.
+    `boxes`: the rows and columns that one position of each layer sees; `influences`: how much each
+    pixel changes it, `(H, W)`; `fields`: the full width of the receptive field.
     """
     tall = 5.6 * photograph.shape[2] / photograph.shape[3]
     canvas = Canvas(10.0, tall + 0.6, footer)
@@ -137,11 +128,8 @@ def pooling(
 ) -> Figure:
     """A row for each kind of pooling: a feature map, and gradients in the middle of the image.
 
-    Args:
-        maps: `(1, C, H, W)` of conv3_1, by "avg" and "max".
-        gradients: at conv2_2 and at the pixels, `(1, C, H/2, W/2)` and `(1, 3, H, W)`.
-        captions: of these two.
-        footer: the text under the figure.
+    Each argument is by "avg" and "max": maps of conv3_1, gradients at conv2_2 `(1, C, H/2, W/2)`
+    and at the pixels `(1, 3, H, W)`, and captions of these two.
     """
     first = next(iter(maps))
     height, width = gradients[first][1].shape[2:]
@@ -189,26 +177,17 @@ def mean_activations(networks: Mapping[str, Mapping[str, Tensor]]) -> Figure:
     return figure
 
 
-def grams_below(groups: Sequence[Mapping[str, tuple[Tensor, Tensor]]], footer: str = "") -> Figure:
-    """Pictures with their Gram matrices below, in groups drawn on one scale each.
-
-    `groups`: by their headings, a picture as in `Cell` and features `(1, C, H, W)`.
-    """
-    grams = [gram for group in groups for gram in gram_pictures([f for _, f in group.values()], 24)]
-    pictures = {heading: Cell(image) for group in groups for heading, (image, _) in group.items()}
-    cells = [Cell(gram, "", GRAMS, (0, 1)) for gram in grams]
-    rows = {"picture": list(pictures.values()), "Gram matrix": cells}
-    return picture_table(rows, tall=1.6, left=1.3, headings=list(pictures), footer=footer)
-
-
 def gram_table(
     images: Mapping[str, Tensor], features: Sequence[Features], footer: str = ""
 ) -> Figure:
-    """Gram matrices of images `(1, 3, H, W)` (rows) at each layer (columns), by their features."""
+    """A row for each image, as in `Cell`: Gram matrices of its features at each layer.
+
+    They are relative to those of the first image, twenty filters of each layer.
+    """
     columns = [gram_pictures([each[layer] for each in features], 20) for layer in features[0]]
     rows = {
-        name: [Cell(image), *(Cell(column[i], "", GRAMS, (0, 1)) for column in columns)]
-        for i, (name, image) in enumerate(images.items())
+        label: [Cell(image), *(Cell(column[i], "", GRAMS, (0, 1)) for column in columns)]
+        for i, (label, image) in enumerate(images.items())
     }
-    headings = ["image", *features[0]]
-    return picture_table(rows, tall=1.3, left=1.3, headings=headings, footer=footer)
+    headings = ["", *features[0]]
+    return picture_table(rows, tall=1.3, left=1.5, headings=headings, footer=footer)

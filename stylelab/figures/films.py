@@ -31,11 +31,7 @@ def moments(steps: int, count: int = 30) -> list[int]:
 
 
 class Film:
-    """A hook of `optimise` that keeps the images at the run's `moments`.
-
-    Attributes:
-        frames: the images, clamped to [0, 1], by their steps.
-    """
+    """A hook of `optimise`; its `frames` are the images at the run's `moments`, in [0, 1]."""
 
     def __init__(self) -> None:
         self.frames: dict[int, Tensor] = {}

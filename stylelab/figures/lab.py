@@ -17,40 +17,12 @@ Drawing = Figure | Sequence[panels.Panel]
 STARTS = {"noise": "white noise", "content": "the content image", "style": "the style image"}
 
 
-def start(
-    profile: str,
-    network: str,
-    images: str,
-    size: int,
-    steps: int,
-    seed: int,
-    device: str,
-    output: str | Path,
-    **others: object,
-) -> "Lab":
-    """Load a notebook's network, find its images, and print what is used.
-
-    Args:
-        profile, network, images, size, steps, seed, device, output: the notebook's parameters.
-        others: further parameters, to be kept in its records.
-
-    Raises:
-        SettingError: for a device or a kind of images that does not exist.
-        NetworkError: if the network cannot be loaded.
-    """
-    parameters = {"profile": profile, "network": network, "images": images, "size": size}
-    parameters |= {"steps": steps, **others, "seed": seed, "device": device}
-    vgg = networks.load(network, device=pick_device(device))
-    print(f"{vgg.name} on {vgg.device}, {torch.get_num_threads()} threads")
-    print(records.versions())
-    return Lab(vgg, gallery.cast(images), parameters, Path(output))
-
-
 class Lab:
     """A notebook's network and images, and how it shows and saves its figures.
 
-    A *part* is the role of an image: "content", "C", "night", ... (see `gallery.cast`). A *drawing*
-    is a matplotlib figure, or a list of panels to lay out in `columns`.
+    Its arguments are the notebook's parameters; `others` are kept in its records too. A *part* is
+    the role of an image: "content", "C", "night", ... (see `gallery.cast`). A *drawing* is a
+    matplotlib figure, or a list of panels to lay out in `columns`.
 
     Attributes:
         network: the network, on its device.
@@ -58,13 +30,30 @@ class Lab:
         parameters: the notebook's parameters.
         output: the folder for figures.
         records: the records of the figures saved so far, by name.
+
+    Raises:
+        SettingError: for a device or a kind of images that does not exist.
+        NetworkError: if the network cannot be loaded.
     """
 
     def __init__(
-        self, network: VGG, cast: Mapping[str, str], parameters: Mapping, output: Path
+        self,
+        profile: str,
+        network: str,
+        images: str,
+        size: int,
+        steps: int,
+        seed: int,
+        device: str,
+        output: str | Path,
+        **others: object,
     ) -> None:
-        self.network, self.cast, self.parameters = network, cast, parameters
-        self.output, self.records = output, {}
+        self.parameters = {"profile": profile, "network": network, "images": images, "size": size}
+        self.parameters |= {"steps": steps, **others, "seed": seed, "device": device}
+        self.network = networks.load(network, device=pick_device(device))
+        self.cast, self.output, self.records = gallery.cast(images), Path(output), {}
+        print(f"{self.network.name} on {self.network.device}, {torch.get_num_threads()} threads")
+        print(records.versions())
 
     def open(self, part: str, size: int | None = None) -> Tensor:
         """The image that plays `part`, `(1, 3, H, W)`; its longer side is the notebook's `size`."""
@@ -76,13 +65,7 @@ class Lab:
         return panels.footer(used, [self.cast[part] for part in parts], *notes)
 
     def show(
-        self,
-        name: str,
-        drawing: Drawing,
-        *,
-        columns: int = 3,
-        footer: str = "",
-        width: float = 10.0,
+        self, name: str, drawing: Drawing, columns: int = 3, footer: str = "", width: float = 10.0
     ) -> object:
         """Save a drawing as `<name>.png`, without a record, and return it for the page."""
         figure = _figure(drawing, columns, footer, width)
@@ -94,10 +77,10 @@ class Lab:
         drawing: Drawing,
         *,
         images: Mapping[str, str],
-        results: Mapping[str, Result] | None = None,
-        settings: Mapping[str, object] | None = None,
         columns: int = 3,
         pictures: Mapping[str, Tensor] | None = None,
+        settings: Mapping[str, object] | None = None,
+        results: Mapping[str, Result] | None = None,
         facts: Mapping[str, float] | None = None,
     ) -> object:
         """Save a figure of the paper with its record and panels, and return it for the page.
@@ -106,17 +89,15 @@ class Lab:
             name: the figure's name, as `claims.CLAIMS` knows it.
             drawing: its named panels are saved, and the paper's claims are checked on them.
             images: the parts of the images used, by the names that the record gives them.
-            results: the optimisations behind it, by name.
-            settings: what was chosen for them: layers, alpha/beta, ...
             columns: panels in a row.
             pictures: in place of named panels, for a drawing that is not of panels.
-            facts: numbers that claims are checked on.
+            settings, results, facts: as `make_record` takes them.
         """
         settings, results = settings or {}, results or {}
         if pictures is None:
             drawn = [] if isinstance(drawing, Figure) else drawing
             pictures = {panel.name: panel.image for panel in drawn if panel.name}
-        record = records.make_record(
+        record = self.records[name] = records.make_record(
             name,
             parameters=self.parameters,
             network=self.network,
@@ -126,7 +107,6 @@ class Lab:
             panels=pictures,
             facts=facts,
         )
-        self.records[name] = record
         steps = [f"{result.steps} steps" for result in results.values()][:1]
         size = settings.get("size", self.parameters["size"])
         note = ", ".join([*_choices(settings), *steps, f"{size} px"])
@@ -152,10 +132,7 @@ def _figure(drawing: Drawing, columns: int, footer: str, width: float) -> Figure
 
 
 def _choices(settings: Mapping[str, object]) -> list[str]:
-    """Alpha/beta and start, if all panels of a figure share them, in words.
-
-    Reconstructions, which have no such setting, start from white noise.
-    """
+    """Alpha/beta and start in words, if all panels share them; reconstructions start from noise."""
     ratio, init = settings.get("alpha_beta"), settings.get("init", "noise")
     words = [f"α/β = {ratio:g}"] if isinstance(ratio, float) else []
     return [*words, f"from {STARTS[init]}"] if isinstance(init, str) else words

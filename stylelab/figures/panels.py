@@ -101,18 +101,12 @@ def curves(
     ylabel: str = "loss",
     bold: str | None = None,
     top: float | None = None,
-    width: float = 10.0,
 ) -> Figure:
-    """Values by step, on a log scale.
+    """The values of each curve by step, on a log scale, up to `top`.
 
-    Args:
-        series: the values of each curve by its label, from step 0 on.
-        ylabel: what the values are.
-        bold: the label of a curve to draw in black, thicker than the others.
-        top: the largest value shown; None shows all.
-        width: of the figure, in inches.
+    `bold` is the label of a curve to draw in black, thicker than the others.
     """
-    figure = Figure(figsize=(width, 0.32 * width), dpi=DPI, layout="constrained")
+    figure = Figure(figsize=(10.0, 3.2), dpi=DPI, layout="constrained")
     axes = figure.add_subplot()
     for i, (label, values) in enumerate(series.items()):
         look = {"color": COLOURS[i % len(COLOURS)], "linestyle": "-" if i < len(COLOURS) else "--"}
@@ -130,12 +124,9 @@ def curves(
 
 
 def loss_curves(result: Result, labels: Sequence[str], *, relative: bool = True) -> Figure:
-    """Total loss of each of a result's N images by step.
+    """Total loss of each of a result's N images by step, with N labels.
 
-    Args:
-        result: an optimisation of N images.
-        labels: N names.
-        relative: divide by the loss at the start, for images of different objectives.
+    `relative` divides by the loss at the start, for images of different objectives.
     """
     losses = result.losses.double()
     losses = losses / losses[0] if relative else losses

@@ -7,7 +7,6 @@ where that is possible; and their numbers are near those of a reference folder.
 import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -20,15 +19,6 @@ from stylelab.vgg import VGG
 
 RELATIVE, ABSOLUTE = 0.25, 0.02  # tolerance against the reference
 AGAIN = 1e-3  # tolerance, relative and absolute, against the record when computed again
-
-
-@dataclass
-class Report:
-    """What was found out about one figure; it passes if there are no problems."""
-
-    figure: str
-    lines: list[str] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
 
 
 def verify(
@@ -50,36 +40,36 @@ def verify(
         known = name.partition(":")[0] in networks.names()
         return networks.load(name if known or network is None else network, pooling=pooling)
 
-    reports = [_check(path, load, reference) for path in _records(folder)]
-    lines = []
-    for report in reports:
-        lines += [report.figure, *(f"  {line}" for line in report.lines)]
-        lines += [f"  PROBLEM: {problem}" for problem in report.problems]
-    failed = [report.figure for report in reports if report.problems]
-    lines.append(f"{len(reports) - len(failed)} of {len(reports)} figures are as they should be")
+    lines, failed, paths = [], 0, _records(folder)
+    for path in paths:
+        found, problems = _check(path, load, reference)
+        lines += [path.stem, *(f"  {line}" for line in found)]
+        lines += [f"  PROBLEM: {problem}" for problem in problems]
+        failed += bool(problems)
+    lines.append(f"{len(paths) - failed} of {len(paths)} figures are as they should be")
     return "\n".join(lines), not failed
 
 
-def _check(path: Path, load: Callable[..., VGG], reference: Path | None) -> Report:
-    """Check one record."""
-    record, report, source = _read(path), Report(path.stem), "computed again from the panels"
+def _check(
+    path: Path, load: Callable[..., VGG], reference: Path | None
+) -> tuple[list[str], list[str]]:
+    """The claims of one record, and the problems found, in words."""
+    record, source = _read(path), "computed again from the panels"
+    claims, problems = record["claims"], []
     if sha256_of(path.with_suffix(".png")) != record["sha256"]:
-        report.problems.append(f"{path.stem}.png is not the picture that its record describes")
-    claims = record["claims"]
+        problems.append(f"{path.stem}.png is not the picture that its record describes")
     try:
         claims = _judge_again(path, record, load)
-        for old, new in zip(record["claims"], claims, strict=True):
-            report.problems += _differences(old, new, "the record", AGAIN, AGAIN)
+        problems += _differences(record["claims"], claims, "the record", AGAIN, AGAIN)
     except StylelabError as error:
         source = f"from the record; {error}"
     for claim in claims:
-        report.lines.append(verdict(claim))
         if not claim["holds"]:
-            report.problems.append(f"a claim fails: {_numbers(claim)}")
-    report.lines.append(f"       {source}")
+            numbers = "; ".join(f"{name} {_list(v)}" for name, v in claim["values"].items())
+            problems.append(f"a claim fails: {numbers}")
     if reference is not None:
-        _compare(report, record, claims, reference / path.name)
-    return report
+        problems += _compare(record, claims, reference / path.name)
+    return [*map(verdict, claims), f"       {source}"], problems
 
 
 def _records(folder: Path) -> list[Path]:
@@ -127,42 +117,35 @@ def _judge_again(path: Path, record: Mapping, load: Callable[..., VGG]) -> list[
     return judge(record, network, {name: load_image(file) for name, file in panels.items()})
 
 
-def _compare(report: Report, record: Mapping, claims: list[dict], reference: Path) -> None:
-    """Add to `report` how the claims' numbers differ from the reference's."""
+def _compare(record: Mapping, claims: list[dict], reference: Path) -> list[str]:
+    """How the claims' numbers differ from the reference's, in words."""
     if not reference.exists():
-        report.problems.append(f"the reference has no {reference.name}")
-        return
+        return [f"the reference has no {reference.name}"]
     known = _read(reference)
     for key in ("parameters", "settings"):
         ours, theirs = ({**r[key], "device": "", "output": ""} for r in (record, known))
         if other := [name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name)]:
-            report.problems.append(f"made with other {', '.join(other)} than the reference")
-            return
+            return [f"made with other {', '.join(other)} than the reference"]
     if len(known["claims"]) != len(claims):
-        report.problems.append("the reference has other claims; make it again")
-        return
-    for old, new in zip(known["claims"], claims, strict=True):
-        report.problems += _differences(old, new, "the reference", RELATIVE, ABSOLUTE)
+        return ["the reference has other claims; make it again"]
+    return _differences(known["claims"], claims, "the reference", RELATIVE, ABSOLUTE)
 
 
 def _differences(
-    old: Mapping, new: Mapping, source: str, relative: float, absolute: float
+    before: list[dict], after: list[dict], source: str, relative: float, absolute: float
 ) -> list[str]:
-    """The numbers of a claim that are not as they were in `source`."""
+    """The numbers of the claims that are not as they were in `source`."""
     found = []
-    for name, values in new["values"].items():
-        before = old["values"].get(name, [])
-        near = len(before) == len(values) and all(
-            math.isclose(a, b, rel_tol=relative, abs_tol=absolute)
-            for a, b in zip(before, values, strict=True)
-        )
-        if not near:
-            found.append(f"{name} {_list(values)}, in {source} {_list(before)}")
+    for old, new in zip(before, after, strict=True):
+        for name, values in new["values"].items():
+            known = old["values"].get(name, [])
+            near = len(known) == len(values) and all(
+                math.isclose(a, b, rel_tol=relative, abs_tol=absolute)
+                for a, b in zip(known, values, strict=True)
+            )
+            if not near:
+                found.append(f"{name} {_list(values)}, in {source} {_list(known)}")
     return found
-
-
-def _numbers(claim: Mapping) -> str:
-    return "; ".join(f"{name} {_list(values)}" for name, values in claim["values"].items())
 
 
 def _list(values: list[float]) -> str:
