@@ -277,5 +277,5 @@ def _columns(network: VGG, rows: Iterable[Mapping[str, float]]) -> dict[str, Ten
 
 def _check_weight(value: object, name: str) -> None:
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not 0 <= value < 1e30:  # sums and squares of these stay finite
-        raise SettingError(f"{name} must be a number, 0 or more and below 1e30, got {value!r}")
+    if not number or not 0 <= value <= 1e30:  # sums and squares of these stay finite
+        raise SettingError(f"{name} must be a number from 0 to 1e30, got {value!r}")
