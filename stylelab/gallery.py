@@ -25,32 +25,6 @@ from stylelab.files.local import ASSETS, cache_dir
 KINDS = ("paper", "embedded")
 PACKAGES = {"skimage": "scikit-image", "sklearn": "scikit-learn"}
 
-# Who plays which part in the notebooks; B to F as in the paper's figure 3.
-CASTS = {
-    "paper": {
-        "content": "neckarfront",
-        "B": "shipwreck",
-        "C": "starry_night",
-        "D": "the_scream",
-        "E": "femme_nue_assise",
-        "F": "composition_vii",
-        "texture": "starry_night",
-        "day": "city_by_day",
-        "night": "city_by_night",
-    },
-    "embedded": {
-        "content": "pagoda",
-        "B": "storm",
-        "C": "swirling_night",
-        "D": "burning_dusk",
-        "E": "dark_facets",
-        "F": "bursting_composition",
-        "texture": "swirling_night",
-        "day": "pagoda",
-        "night": "rocket",
-    },
-}
-
 
 @dataclass(frozen=True)
 class Entry:
@@ -72,12 +46,6 @@ class Entry:
     source: str
     sha256: str
 
-    @property
-    def credit(self) -> str:
-        """One line for a caption."""
-        who = ", ".join(part for part in (self.title, self.artist, self.year) if part)
-        return f"{who} ({self.licence})"
-
 
 @cache
 def entries() -> dict[str, Entry]:
@@ -88,9 +56,8 @@ def entries() -> dict[str, Entry]:
 
 def names(kind: str | None = None) -> list[str]:
     """The names of all images, or of those of one kind ("paper" or "embedded")."""
-    if kind is not None:
-        _check_kind(kind)
-    return [name for name, entry in entries().items() if kind in (None, entry.kind)]
+    kinds = KINDS if kind is None else (_known(kind),)
+    return [name for name, entry in entries().items() if entry.kind in kinds]
 
 
 def info(name: str) -> Entry:
@@ -103,7 +70,9 @@ def info(name: str) -> Entry:
 
 def credit(name: str) -> str:
     """One line for a caption: title, artist, year and licence."""
-    return info(name).credit
+    entry = info(name)
+    known = [part for part in (entry.title, entry.artist, entry.year) if part]
+    return f"{', '.join(known)} ({entry.licence})"
 
 
 def path(name: str) -> Path:
@@ -137,12 +106,7 @@ def is_here(name: str) -> bool:
 def open(name: str, size: int | None = None) -> Tensor:
     """The image of this name, `(1, 3, H, W)`, float32 sRGB in [0, 1].
 
-    Args:
-        name: one of `names()`.
-        size: if given, the longer side in pixels.
-
-    Raises:
-        StylelabError: as `path` and `images.load_image` do.
+    `size` is the longer side in pixels. Raises what `path` and `images.load_image` raise.
     """
     return images.load_image(path(name), size)
 
@@ -151,12 +115,12 @@ def cast(kind: str) -> dict[str, str]:
     """Which image plays which part in the notebooks, for "paper" or "embedded" images.
 
     The parts: "content"; "B" to "F", figure 3's artworks; "texture", figure 1's artwork; "day" and
-    "night", figure 7's photographs.
+    "night", figure 7's photographs. They are listed in `assets/casts.json`.
     """
-    _check_kind(kind)
-    return dict(CASTS[kind])
+    return json.loads((ASSETS / "casts.json").read_text(encoding="utf-8"))[_known(kind)]
 
 
-def _check_kind(kind: str) -> None:
+def _known(kind: str) -> str:
     if kind not in KINDS:
         raise SettingError(f"images must be one of {', '.join(KINDS)}; got {kind!r}")
+    return kind
