@@ -52,12 +52,7 @@ def draw(
 ) -> Figure:
     """The algorithm with the images, feature maps, Gram matrices and losses of one transfer.
 
-    Args:
-        network: the network used.
-        transfer: what was asked for.
-        result: what came out.
-        frames: some states of x by their steps, the first at step 0.
-        footer: a sentence or more under the figure.
+    `frames` are some states of x by their steps, the first at step 0, as a `films.Film` keeps them.
     """
     start, steps = transfer_start(network, [transfer]), result.steps
     _, gradient = transfer_objective(network, [transfer]).value_and_grad(start)

@@ -131,11 +131,10 @@ def save_figure(
     output: str | Path = ".",
     panels: Mapping[str, Tensor] | None = None,
 ) -> Path:
-    """Save `<figure>.png` and its record `<figure>.json` in the folder `output`; returns the PNG.
+    """Save `<figure>.png`, its panels `panels/<figure>/<name>.png` and its record `<figure>.json`.
 
-    The PNG's metadata carries the essentials of the record. `panels`, on which the claims are
-    checked, go to `panels/<figure>/<name>.png`. No file is ever half written; the record is the
-    last to be replaced.
+    They go to the folder `output`, the record last, and no file is ever half written. The PNG's
+    metadata carries the essentials of the record. Returns the PNG's path.
 
     Raises:
         SettingError: if the figure's or a panel's name is not a plain file name.
