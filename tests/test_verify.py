@@ -171,6 +171,13 @@ def test_a_file_that_is_not_a_record_is_named(folder, text):
         verify(folder)
 
 
+@pytest.mark.parametrize("names", [{"figure": "../.."}, {"panels": ["../../x"]}])
+def test_a_record_cannot_lead_out_of_its_folder(folder, names):
+    change(folder, **names)
+    with pytest.raises(StylelabError):
+        verify(folder)
+
+
 def test_a_folder_without_figures_is_named(tmp_path):
     with pytest.raises(StylelabError, match="nowhere"):
         verify(tmp_path / "nowhere")

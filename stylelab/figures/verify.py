@@ -55,11 +55,12 @@ def _check(
 ) -> tuple[list[str], list[str]]:
     """The claims of one record, and the problems found, in words."""
     record, source = _read(path), "computed again from the panels"
+    panels = {name: panel_path(path.parent, record["figure"], name) for name in record["panels"]}
     claims, problems = record["claims"], []
     if sha256_of(path.with_suffix(".png")) != record["sha256"]:
         problems.append(f"{path.stem}.png is not the picture that its record describes")
     try:
-        claims = _judge_again(path, record, load)
+        claims = _judge_again(record, panels, load)
         problems += _differences(record["claims"], claims, "the record", AGAIN, AGAIN)
     except StylelabError as error:
         source = f"from the record; {error}"
@@ -95,13 +96,14 @@ def _read(path: Path) -> dict:
     return record
 
 
-def _judge_again(path: Path, record: Mapping, load: Callable[..., VGG]) -> list[dict]:
+def _judge_again(
+    record: Mapping, panels: Mapping[str, Path], load: Callable[..., VGG]
+) -> list[dict]:
     """The claims computed again from the saved panels.
 
     Raises:
         StylelabError: if panels, images or the network are missing, or not those of the record.
     """
-    panels = {name: panel_path(path.parent, record["figure"], name) for name in record["panels"]}
     for panel in panels.values():
         if not panel.exists():
             raise StylelabError(f"there is no panel {panel}")
