@@ -64,7 +64,7 @@ class Transfer:
             _check_weight(weight, f"the weight of style layer {layer}")
         if self.init not in STARTS:
             raise SettingError(f"init must be one of {', '.join(STARTS)}, got {self.init!r}")
-        if not isinstance(self.seed, int) or not 0 <= self.seed < 2**63:
+        if type(self.seed) is not int or not 0 <= self.seed < 2**63:
             raise SettingError(f"seed must be a whole number, 0 or more, got {self.seed!r}")
 
     @property
@@ -97,12 +97,8 @@ def transfer(
     """Style transfer (equation 7): the content of one image in the style of another.
 
     Args:
-        network: a VGG.
-        content, style: as `Transfer` takes them, as are `settings`: `alpha_beta=1e-3`, ...
-        steps, progress, hooks: as `transfer_batch` takes them.
-
-    Raises:
-        SettingError, NetworkError: as `Transfer` and `transfer_batch` do.
+        content, style, settings: as `Transfer` takes them: `alpha_beta=1e-3`, `init="noise"`, ...
+        network, steps, progress, hooks: as `transfer_batch` takes them; it raises the same.
     """
     names = [each.name for each in fields(Transfer)][2:]
     if unknown := sorted(set(settings) - set(names)):
@@ -190,14 +186,10 @@ def reconstruct_content(
     """Figure 1, content: from white noise, one image for each layer whose features it matches.
 
     Args:
-        network: a VGG.
         content: `(1, 3, H, W)`, sRGB in [0, 1].
         layers: one content layer per image of the batch.
         seed: of the white noise, the same for all images.
-        steps, progress, hooks: as `transfer_batch` takes them.
-
-    Raises:
-        SettingError, NetworkError: as `transfer` does.
+        network, steps, progress, hooks: as `transfer_batch` takes them; it raises the same.
     """
     image = _place(network, check_image(content, "content"))
     targets = content_representation(network, image, layers)
@@ -223,14 +215,10 @@ def reconstruct_style(
     """Figure 1, style: from white noise, one image for each subset of layers it matches in style.
 
     Args:
-        network: a VGG.
         style: `(1, 3, H, W)`, sRGB in [0, 1].
         subsets: the style layers of each image of the batch, equally weighted (w_l = 1/layers).
         size: (height, width) of the images; the style image's when None.
-        steps, seed, progress, hooks: as `reconstruct_content` takes them.
-
-    Raises:
-        SettingError, NetworkError: as `transfer` does.
+        network, steps, seed, progress, hooks: as `reconstruct_content` takes them.
     """
     image = _place(network, check_image(style, "style"))
     targets = style_representation(network, image, [layer for row in subsets for layer in row])

@@ -31,7 +31,7 @@ from stylelab.app.playground import Playground
 from stylelab.cli.exits import complain
 from stylelab.cli.main import main
 from stylelab.errors import NetworkError, SettingError, StylelabError
-from stylelab.figures import diagrams
+from stylelab.figures.canvas import Canvas
 from stylelab.figures.films import save_animation
 from stylelab.figures.verify import verify
 from stylelab.files.text import printable
@@ -361,7 +361,7 @@ def test_so_are_footers_with_the_names_of_networks(tiny_network, text):
 
 @pytest.mark.filterwarnings("ignore:Glyph")
 def test_so_are_footers_of_diagrams():
-    canvas = diagrams.Canvas(4, 2, "weights $x of \\foo{ and $^")
+    canvas = Canvas(4, 2, "weights $x of \\foo{ and $^")
     assert shown(canvas.figure)
     canvas.figure.savefig(io.BytesIO())
 
