@@ -1,24 +1,17 @@
 """Checkpoints: however a run ends, the same command ends with the same image."""
 
 import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
-from toys import until, write
 
 from stylelab import optimisation, synthesis
-from stylelab.cli.main import main
 from stylelab.engine import checkpoint, fingerprint
 from stylelab.engine.checkpoint import Checkpoint
 from stylelab.errors import SettingError, StylelabError
 from stylelab.files.local import atomic
-from stylelab.images import load_image, save_image
 from stylelab.runs import jobs
-from stylelab.runs import notebooks as runner
 
 ROOT = Path(__file__).parents[1]
 STEPS = 26  # more than the 20 pairs of the optimiser's history: its ring wraps

@@ -12,6 +12,7 @@ from nbclient.exceptions import DeadKernelError
 from toys import write
 
 from stylelab import networks
+from stylelab.engine import threads
 from stylelab.errors import SettingError, StylelabError
 from stylelab.runs import notebooks as runner
 
@@ -87,7 +88,8 @@ def test_a_notebook_gets_its_parameters_and_this_interpreter(folder, capsys, mon
     spec.write_text(json.dumps({"argv": ["false"], "display_name": "x", "language": "python"}))
     monkeypatch.setenv("JUPYTER_PATH", str(folder / "jupyter"))
     monkeypatch.setenv("STYLELAB_CACHE", "a $cache")
-    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    for name in threads.CHOICES:
+        monkeypatch.delenv(name, raising=False)
     variables = "cache=os.environ['STYLELAB_CACHE'], waits=os.environ['OMP_WAIT_POLICY']"
     path = write(
         folder / "notebooks" / "01_one.ipynb",
