@@ -3,17 +3,17 @@
     gallery.open("neckarfront", size=512)   # the paper's photograph, (1, 3, H, W)
     gallery.credit("neckarfront")           # 'Tübingen Neckarfront, photograph by ...'
 
-"paper" images come from the addresses in `assets/gallery.json` into `cache_dir()`. "embedded" ones
-are photographs that ship inside scikit-image and scikit-learn, and stylelab's own paintings, which
-stand in for the artworks of figure 3.
+"paper" images are downloaded from the addresses in `assets/gallery.json` into the cache folder.
+"embedded" ones are photographs that ship inside scikit-image and scikit-learn, and stylelab's own
+paintings, which stand in for the artworks of figure 3.
 """
 
 import difflib
 import json
-from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 from torch import Tensor
 
@@ -26,32 +26,15 @@ KINDS = ("paper", "embedded")
 PACKAGES = {"skimage": "scikit-image", "sklearn": "scikit-learn"}
 
 
-@dataclass(frozen=True)
-class Entry:
-    """What is known of an image.
-
-    `file` is its name in the cache ("paper"), or its path inside a package or `assets`
-    ("embedded"); `source` the address it is downloaded from, or where its file came from; `sha256`
-    is empty for embedded images, which may change with the package they ship in.
-    """
-
-    name: str
-    kind: str
-    title: str
-    artist: str
-    year: str
-    licence: str
-    use: str
-    file: str
-    source: str
-    sha256: str
-
-
 @cache
-def entries() -> dict[str, Entry]:
-    """All images by name."""
+def entries() -> dict[str, SimpleNamespace]:
+    """All images by name, each with `kind`, `title`, `artist`, `year`, `licence`, `use`, and:
+
+    `file`, its name in the cache ("paper"), or its path inside a package or `assets` ("embedded");
+    `source`, its address, or where the file came from; `sha256`, empty for embedded images.
+    """
     table = json.loads((ASSETS / "gallery.json").read_text(encoding="utf-8"))
-    return {name: Entry(name=name, **fields) for name, fields in table.items()}
+    return {name: SimpleNamespace(name=name, **fields) for name, fields in table.items()}
 
 
 def names(kind: str | None = None) -> list[str]:
@@ -60,7 +43,7 @@ def names(kind: str | None = None) -> list[str]:
     return [name for name, entry in entries().items() if entry.kind in kinds]
 
 
-def info(name: str) -> Entry:
+def info(name: str) -> SimpleNamespace:
     """The entry of an image; SettingError, with the names most like it, if there is none."""
     if name in entries():
         return entries()[name]
