@@ -70,8 +70,8 @@ def save_image(
     if not image.isfinite().all():
         raise ImageError(f"{path}: the image holds NaN or infinite pixels and was not saved")
     pixels = (image.clamp(0, 1) * (2**bits - 1)).round().permute(1, 2, 0).contiguous().numpy()
+    encoder = encode.ENCODERS[path.suffix.lower()]
     with atomic(path, ImageError) as temporary:
-        encoder = encode.ENCODERS[path.suffix.lower()]
         temporary.write_bytes(encoder(pixels.astype(f"uint{bits}"), metadata or {}))
 
 

@@ -59,13 +59,10 @@ def as_float(values: np.ndarray) -> np.ndarray:
 
 def check_code_points(path: Path, primaries: int, transfer: int) -> None:
     """ImageError for colours that are not sRGB's, by their numbers in ITU-T H.273."""
-    if transfer in (16, 18):
-        raise ImageError(f"{path} is an HDR image (PQ or HLG); save it in sRGB")
     if primaries not in (1, 2, 5, 6) or transfer not in (1, 2, 6, 13):
-        raise ImageError(
-            f"{path} has colours that are not read (primaries {primaries}, transfer {transfer} of "
-            "H.273); save it in sRGB"
-        )
+        numbers = f"primaries {primaries}, transfer {transfer} of H.273"
+        kind = "HDR colours (PQ or HLG)" if transfer in (16, 18) else f"unusual colours ({numbers})"
+        raise ImageError(f"{path} has {kind}; save it in sRGB")
 
 
 def _convert(values: np.ndarray, space: str, profile: bytes) -> np.ndarray:

@@ -14,16 +14,15 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from stylelab.errors import ImageError
-from stylelab.files import formats, jpeg, png, tiff
+from stylelab.files import formats, jpeg, png
 from stylelab.files.colour import Stored, check_code_points, to_srgb
 from stylelab.files.local import readable
 
 MAX_PIXELS = 50_000_000  # a 48-megapixel camera's; about 1.5 GB while it is read
 HEAD = 1 << 16  # bytes at the beginning of a file that say what it is
-# Pillow's modes: the mode that they are converted to, and the name of its colours.
-MODES = {"1": ("L", "gray"), "L": ("L", "gray"), "I;16": ("I;16", "gray"), "LA": ("LA", "gray")}
-MODES |= {mode: ("RGB", "rgb") for mode in ("P", "RGB", "YCbCr")}
-MODES |= {"RGBA": ("RGBA", "rgb"), "CMYK": ("CMYK", "cmyk")}
+TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # how they begin
+CONVERTED = {"1": "L", "P": "RGB", "YCbCr": "RGB"}  # Pillow's modes that hold no samples to use
+SPACES = {"L": "gray", "LA": "gray", "I;16": "gray", "RGB": "rgb", "RGBA": "rgb", "CMYK": "cmyk"}
 
 for decoder in ("tifffile", "imagecodecs"):  # what they say of damaged files stays off stderr
     logging.getLogger(decoder).addHandler(logging.NullHandler())
@@ -40,7 +39,9 @@ def read(path: Path) -> np.ndarray:
         limit = f"at most {MAX_PIXELS // 10**6} million are read"
         raise ImageError(f"{path} has {width} x {height} pixels; {limit}: make it smaller")
     with _clear_errors(path) as (path, head):
-        if head.startswith(tiff.SIGNATURES):
+        if head.startswith(TIFF):
+            from stylelab.files import tiff
+
             stored = tiff.read(path)
         else:
             with _open(path, head) as file:
@@ -61,7 +62,9 @@ def size_of(path: Path) -> tuple[int, int]:
         ImageError: as `read` does, for what the header shows.
     """
     with _clear_errors(path) as (path, head):
-        if head.startswith(tiff.SIGNATURES):
+        if head.startswith(TIFF):
+            from stylelab.files import tiff
+
             width, height, orientation = tiff.size_and_orientation(path)
         else:
             with _open(path, head) as file:
@@ -98,12 +101,12 @@ def _clear_errors(path: Path) -> Iterator[tuple[Path, bytes]]:
 def _open(path: Path, head: bytes) -> Image.Image:
     """The file, opened by Pillow but not yet decoded."""
     accepted = ["PNG", "JPEG", "WEBP", "GIF", "BMP", "AVIF", "JPEG2000"]
-    if formats.is_heif(head):
-        with suppress(ImportError):  # the error names what to install
+    if head[4:8] == b"ftyp":
+        with suppress(ImportError):  # without it, the error names what to install
             from pillow_heif import register_heif_opener
 
             register_heif_opener()
-            accepted = ["HEIF"]
+            accepted.append("HEIF")
     place = head.find(b"colrnclx")  # AVIF's and HEIC's counterpart of cICP, two bytes each
     if place > 0 and b"colrprof" not in head:
         check_code_points(path, head[place + 9], head[place + 11])
@@ -129,19 +132,17 @@ def _read(path: Path, file: Image.Image) -> Stored:
         if whole is None:
             raise
         file = whole
-    has_clear_colour = file.mode in ("L", "P", "RGB") and "transparency" in file.info
-    if drawn or has_clear_colour:
+    if drawn or (file.mode in ("L", "P", "RGB") and "transparency" in file.info):
         file = file.convert("RGBA")
-    if file.mode not in MODES:
+    elif file.mode in CONVERTED:
+        file = file.convert(CONVERTED[file.mode])
+    if file.mode not in SPACES:
         raise ImageError(f"{path} has pixels of an unusual kind ({file.mode}); save it as PNG")
-    mode, space = MODES[file.mode]
-    samples = np.array(file if file.mode == mode else file.convert(mode))
-    samples = samples.reshape(file.height, file.width, -1)
-    if mode not in ("LA", "RGBA"):
-        return Stored(samples, space, profile=profile)
+    samples = np.array(file).reshape(file.height, file.width, -1)
     if drawn:  # a GIF is transparent around its frame
-        left, top, right, bottom = drawn
-        inside = samples[top:bottom, left:right, 3].copy()
-        samples[..., 3] = 0
-        samples[top:bottom, left:right, 3] = inside
-    return Stored(samples[..., :-1], space, samples[..., -1], profile)
+        (left, top, right, bottom), outside = drawn, np.ones(samples.shape[:2], bool)
+        outside[top:bottom, left:right] = False
+        samples[outside, 3] = 0
+    if file.mode in ("LA", "RGBA"):
+        return Stored(samples[..., :-1], SPACES[file.mode], samples[..., -1], profile)
+    return Stored(samples, SPACES[file.mode], profile=profile)

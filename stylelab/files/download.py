@@ -12,7 +12,6 @@ import time
 from concurrent.futures import Future, wait
 from http.client import responses
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
 from tqdm import tqdm
@@ -21,36 +20,29 @@ from stylelab.errors import DownloadError, SettingError
 from stylelab.files.local import sha256_of
 from stylelab.files.text import printable
 
-if TYPE_CHECKING:
-    from requests import Response
-
 TIMEOUT = 30.0  # seconds without a byte
 SLOWEST = 1000  # bytes per second, averaged over TIMEOUT; a slower server counts as stalled
 LARGEST = 1 << 30  # bytes; nearly twice the largest file that stylelab needs
-REDIRECTS = 10  # in a row
 TRIES = 4  # in a row, without noticeable progress
 PAUSE = 1.0  # seconds before the second try; doubled before each further one
 
 
 class _Failure(Exception):
-    """An attempt that failed; another one may succeed."""
+    """An attempt that failed. After a final one, another would fail as well."""
 
-
-class _FinalFailure(_Failure):
-    """An attempt that failed, as another one would."""
+    def __init__(self, reason: str, *, final: bool = False) -> None:
+        super().__init__(reason)
+        self.final = final
 
 
 def fetch(url: str, path: str | os.PathLike[str], sha256: str, *, progress: bool = True) -> Path:
     """Download `url` (http or https) to `path`, unless the right file is there; gives `path`.
 
-    The bytes are collected in `path` + ".part", from which a later call continues, and renamed to
-    `path` once their hash is right. Dropped connections, stalls and busy servers (429, 5xx) are
-    tried again. If several processes ask for the same file, one downloads it and the others wait.
-    Another file at `path` is kept as `path` + ".old".
-
-    Args:
-        sha256: the expected SHA-256 in hexadecimal, or at least its first 8 digits.
-        progress: whether to show a progress bar on stderr.
+    The right file has the given SHA-256, of which the first 8 digits suffice. The bytes are
+    collected in `path` + ".part", from which a later call continues, and renamed to `path` once
+    their hash is right. Dropped connections, stalls and busy servers (429, 5xx) are tried again.
+    If several processes ask for the same file, one downloads it and the others wait. Another file
+    at `path` is kept as `path` + ".old". A progress bar is shown on stderr.
 
     Raises:
         DownloadError: if the file cannot be downloaded, or its hash is wrong.
@@ -76,8 +68,7 @@ def fetch(url: str, path: str | os.PathLike[str], sha256: str, *, progress: bool
                 os.replace(part, path)
         return path
     except _Failure as failure:
-        final = isinstance(failure, _FinalFailure)
-        cure = "look for it elsewhere" if final else "check the connection, try again"
+        cure = "look for it elsewhere" if failure.final else "check the connection, try again"
         digits = sha256 if len(sha256) == 64 else f"beginning with {sha256}"
         raise DownloadError(
             f"{url} cannot be downloaded ({failure}); {cure} or put the file, SHA-256 {digits}, "
@@ -109,12 +100,12 @@ def _download(url: str, part: Path, sha256: str, progress: bool) -> None:
             reason = f"it is not the expected file: its SHA-256 is {sha256_of(part)}"
             part.unlink()
             # Pieces may be of different versions; a file in one piece is what the server has.
-            raise (_FinalFailure if is_whole else _Failure)(reason)
+            raise _Failure(reason, final=is_whole)
         except _Failure as failure:
             size = _size(part)
             tries = 1 if size - furthest >= SLOWEST * TIMEOUT else tries + 1
             furthest = max(furthest, size)
-            if isinstance(failure, _FinalFailure) or tries >= TRIES:
+            if failure.final or tries >= TRIES:
                 raise
             pause = PAUSE * 2 ** (tries - 1)
             if progress and sys.stderr:
@@ -123,10 +114,7 @@ def _download(url: str, part: Path, sha256: str, progress: bool) -> None:
 
 
 def _attempt(url: str, part: Path, progress: bool) -> bool:
-    """`_receive` in a thread, which is given up when it receives too little.
-
-    `requests` limits the time between two bytes alone, not the time of a whole answer.
-    """
+    """`_receive` in a thread, given up when it is too slow: `requests` limits single reads only."""
     import requests
     from urllib3.exceptions import HTTPError
 
@@ -147,13 +135,12 @@ def _attempt(url: str, part: Path, progress: bool) -> bool:
             if before <= received < before + SLOWEST * TIMEOUT:  # it shrinks when begun again
                 raise _Failure(f"less than {SLOWEST} bytes per second")
         return outcome.result()
-    except (requests.RequestException, HTTPError, ValueError) as error:
+    except (requests.RequestException, HTTPError, ValueError) as error:  # ValueError: malformed
         cause: BaseException = error
         while cause.__cause__ or cause.__context__:
             cause = cause.__cause__ or cause.__context__
         reason = getattr(cause, "strerror", None) or type(cause).__name__  # no server's words
-        is_final = isinstance(error, ValueError)  # a malformed address
-        raise (_FinalFailure if is_final else _Failure)(reason) from error
+        raise _Failure(reason) from error
     finally:
         stop.set()
 
@@ -185,12 +172,12 @@ def _receive(url: str, part: Path, progress: bool, stop: threading.Event) -> boo
                 file.flush()
                 if file.tell() > LARGEST:
                     file.truncate(0)
-                    raise _FinalFailure(f"the server sent over {LARGEST} bytes")
+                    raise _Failure(f"the server sent over {LARGEST} bytes", final=True)
     return start == 0 and size is not None
 
 
-def _answer(url: str, kept: int) -> "Response":
-    """The answer of the server to a request for the bytes after the first `kept`.
+def _answer(url: str, kept: int):
+    """The `requests.Response` of the server to a request for the bytes after the first `kept`.
 
     Redirects are followed, but once https was used no request is sent without encryption.
     """
@@ -199,18 +186,16 @@ def _answer(url: str, kept: int) -> "Response":
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={kept}-"} if kept else {})
     session = requests.Session()
     session.get_redirect_target = lambda response: None  # or it would read their whole content
-    for _ in range(REDIRECTS):
+    for _ in range(10):
         response = session.get(url, headers=headers, stream=True, timeout=TIMEOUT)
         status = response.status_code
         if status == 200 or (kept and status in (206, 416)):
             return response
         response.close()
         if not response.is_redirect:
-            is_busy = status == 429 or status >= 500
             reason = f"HTTP {status}, {responses.get(status, 'unknown')}"
-            raise (_Failure if is_busy else _FinalFailure)(reason)
-        scheme = urlsplit(url).scheme
-        url = urljoin(url, response.headers["Location"])
-        if urlsplit(url).scheme not in ("https", scheme):
-            raise _FinalFailure("it leads to an address without https")
-    raise _FinalFailure("it leads from one address to the next without end")
+            raise _Failure(reason, final=status < 500 and status != 429)
+        url, before = urljoin(url, response.headers["Location"]), url
+        if urlsplit(url).scheme not in ("https", urlsplit(before).scheme):
+            raise _Failure("it leads to an address without https", final=True)
+    raise _Failure("it leads from one address to the next without end")

@@ -23,8 +23,8 @@ def png(pixels: np.ndarray, texts: Mapping[str, str]) -> bytes:
     chunks, buffer = PngInfo(), io.BytesIO()
     chunks.add(b"sRGB", b"\0")
     for key, text in texts.items():
-        if not 0 < len(key) < 80 or not key.isprintable() or key != key.strip():
-            raise ImageError(f"metadata key {key!r} must have 1 to 79 printable characters")
+        if not 0 < len(key) < 80 or not (key.isascii() and key.isprintable()) or key != key.strip():
+            raise ImageError(f"metadata key {key!r} must have 1 to 79 printable ASCII characters")
         chunks.add_itxt(key, text)
     if pixels.dtype == np.uint8:
         Image.fromarray(pixels).save(buffer, "PNG", pnginfo=chunks)

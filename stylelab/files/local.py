@@ -72,8 +72,8 @@ def atomic(
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         os.replace(temporary, path)
-    except OSError as problem:
-        reason = problem.strerror or problem
+    except (OSError, UnicodeError) as problem:
+        reason = getattr(problem, "strerror", None) or problem
         raise error(f"{path} cannot be written ({reason}); choose another place") from problem
     finally:
         with suppress(OSError):

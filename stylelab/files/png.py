@@ -7,10 +7,7 @@ from PIL.PngImagePlugin import PngImageFile
 from stylelab.files.colour import Stored, check_code_points
 
 NEEDED = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")  # for pixels
-SRGB_PRIMARIES = {
-    "whitepoint": (0.3127, 0.329, 1),
-    "primaries": (0.64, 0.33, 1, 0.3, 0.6, 1, 0.15, 0.06, 1),
-}
+SRGB = {"whitepoint": (0.3127, 0.329, 1), "primaries": (0.64, 0.33, 1, 0.3, 0.6, 1, 0.15, 0.06, 1)}
 
 
 def read(path: Path, file: PngImageFile) -> Stored:
@@ -27,7 +24,7 @@ def read(path: Path, file: PngImageFile) -> Stored:
     data, place, needed = path.read_bytes(), 8, b"\x89PNG\r\n\x1a\n"
     profile, gamma = file.info.get("icc_profile"), file.info.get("gamma", 0)
     if not profile and "srgb" not in file.info and 0 < gamma < 10 and abs(gamma - 1 / 2.2) > 0.01:
-        profile = imagecodecs.cms_profile("rgb", gamma=1 / gamma, **SRGB_PRIMARIES)
+        profile = imagecodecs.cms_profile("rgb", gamma=1 / gamma, **SRGB)
     while place + 12 <= len(data):
         end = place + 12 + int.from_bytes(data[place : place + 4], "big")
         kind, chunk = data[place + 4 : place + 8], data[place:end]

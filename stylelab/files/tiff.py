@@ -5,17 +5,13 @@ multiplied into the colours, 12 of 16 bits) is applied here. Other kinds are ref
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+import tifffile
 
 from stylelab.errors import ImageError
 from stylelab.files.colour import Stored, as_float
 
-if TYPE_CHECKING:
-    from tifffile import TiffPage
-
-SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 WHITE_FIRST, PALETTE, YCBCR = 0, 3, 6  # photometric interpretations, by the TIFF 6.0 standard
 COUNTS = {WHITE_FIRST: 1, 1: 1, 2: 3, PALETTE: 1, 5: 4, YCBCR: 3}  # the samples of a pixel
 SPACES = {1: "gray", 3: "rgb", 4: "cmyk"}  # colours by their number of samples, once decoded
@@ -25,8 +21,6 @@ PREMULTIPLIED, ALPHA = 1, 2  # kinds of extra samples; 0, unspecified, is droppe
 
 def size_and_orientation(path: Path) -> tuple[int, int, int | None]:
     """Width, height and orientation of the first page, from its header."""
-    import tifffile
-
     with tifffile.TiffFile(path) as file:
         page = file.pages[0]
         return page.imagewidth, page.imagelength, page.tags.valueof(274, 1)
@@ -38,8 +32,6 @@ def read(path: Path) -> Stored:
     Raises:
         ImageError: for kinds that are not read. Damaged files raise nearly anything.
     """
-    import tifffile
-
     with tifffile.TiffFile(path) as file:
         page, several = file.pages[0], file.pages.is_multipage
         if problem := _problem(page):
@@ -48,7 +40,11 @@ def read(path: Path) -> Stored:
         samples = page.asarray().reshape(page.shaped)[:, 0]  # (planes, H, W, interleaved)
     samples = np.moveaxis(samples, 0, 2).reshape(page.imagelength, page.imagewidth, -1)
     if samples.dtype.kind == "f":
-        samples = _check_unit(path, samples)
+        low, high = samples.min(), samples.max()
+        if not (low >= -1e-3 and high <= 1 + 1e-3):  # nor for NaN
+            found = f"floating point pixels in [{low:.3g}, {high:.3g}]"
+            raise ImageError(f"{path} holds {found}; scale them to [0, 1] and remove NaN")
+        samples = samples.astype(np.float32).clip(0, 1)
     elif page.photometric != PALETTE and page.bitspersample not in (8, 16):
         samples = samples.astype(np.float32) / np.float32(2**page.bitspersample - 1)
     count = COUNTS[page.photometric]
@@ -69,17 +65,14 @@ def read(path: Path) -> Stored:
     return Stored(values, SPACES[values.shape[-1]], alpha, profile, orientation, several)
 
 
-def _problem(page: "TiffPage") -> str | None:
+def _problem(page: tifffile.TiffPage) -> str | None:
     """Why a page would be read wrongly, known before anything is decoded."""
-    import tifffile
-
     bits, is_float, extra = page.bitspersample, page.sampleformat == 3, page.extrasamples
     if page.photometric not in COUNTS or page.tags.valueof(332, 1) != 1:
         return f"colours of an unusual kind ({getattr(page.photometric, 'name', 'unknown')})"
-    if not isinstance(bits, int) or page.samplesperpixel > 8 or page.imagedepth != 1:
-        return "samples of different sizes, or more than eight for each pixel"
-    if page.samplesperpixel < COUNTS[page.photometric] + len(extra):
-        return "fewer samples than its colours take"
+    count = COUNTS[page.photometric] + len(extra)
+    if not isinstance(bits, int) or page.imagedepth != 1 or not count <= page.samplesperpixel <= 8:
+        return "samples of different sizes, too few, or more than eight for each pixel"
     if not is_float and (page.sampleformat != 1 or bits > 16):
         return f"{bits}-bit integers that have a sign or more than 16 bits"
     if page.photometric == PALETTE and (is_float or any(extra)):
@@ -93,15 +86,3 @@ def _problem(page: "TiffPage") -> str | None:
     if 0 in page.databytecounts or not page.dataoffsets:
         return "no data for a part of the picture"
     return None
-
-
-def _check_unit(path: Path, samples: np.ndarray) -> np.ndarray:
-    """Floating point samples as float32, if they are finite and within [0, 1]."""
-    low, high = samples.min(), samples.max()
-    if not (np.isfinite(low) and np.isfinite(high)):
-        raise ImageError(f"{path} holds NaN or infinite pixels; replace them")
-    if low < -1e-3 or high > 1 + 1e-3:
-        raise ImageError(
-            f"{path} holds floating point pixels in [{low:.3g}, {high:.3g}]; scale them to [0, 1]"
-        )
-    return samples.astype(np.float32).clip(0, 1)

@@ -1,4 +1,4 @@
-"""Weights files: tensors by name, read without executing anything, or one clear error.
+"""Weights files, read without executing anything: their tensors, and the network they describe.
 
 PyTorch and safetensors refuse code and broken containers. Valid containers of nonsense are refused
 here, at once: too many entries, other things than tensors, tensors of unusual kinds.
@@ -6,18 +6,21 @@ here, at once: too many entries, other things than tensors, tensors of unusual k
 
 import json
 import os
+import re
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 
 import safetensors
 import safetensors.torch
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from stylelab.errors import NetworkError, StylelabError
 from stylelab.files.local import atomic, readable
+from stylelab.vgg import LAYERS, VGG
 
 MOST_ENTRIES = 10_000  # VGG-19 has 38
 MOST_DESCRIPTION = 4_000_000  # bytes that name and describe the tensors; VGG-19's take 4,000
@@ -36,10 +39,11 @@ def read_weights(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict]
     path = readable(path, NetworkError, "a file of weights")
     try:
         state, header = (_read_safetensors if path.suffix == ".safetensors" else _read_torch)(path)
-        _require(isinstance(state, dict) and isinstance(header, dict), "it holds no dict")
+        if not isinstance(state, dict) or not isinstance(header, dict):
+            raise NetworkError("it holds no dict")
         tensors = {key: value for key, value in state.items() if isinstance(value, Tensor)}
-        _require(len(tensors) > 0, "it holds no tensors")
-        _require(len(tensors) <= MOST_ENTRIES, f"more than {MOST_ENTRIES} entries")
+        if not 0 < len(tensors) <= MOST_ENTRIES:
+            raise NetworkError(f"it holds no tensors, or more than {MOST_ENTRIES} entries")
         return {key: _as_float(key, value, path) for key, value in tensors.items()}, header
     except Exception as error:  # unpicklers raise nearly anything on damaged files
         reason = str(error) if isinstance(error, NetworkError) else type(error).__name__
@@ -49,18 +53,14 @@ def read_weights(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict]
         ) from error
 
 
-def _require(condition: bool, otherwise: str) -> None:
-    if not condition:
-        raise NetworkError(otherwise)
-
-
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], object]:
     with path.open("rb") as file:
         size = int.from_bytes(file.read(8), "little")
-    _require(size <= MOST_DESCRIPTION, f"more than {MOST_ENTRIES} entries")
+    if size > MOST_DESCRIPTION:
+        raise NetworkError(f"more than {MOST_ENTRIES} entries")
     with safetensors.safe_open(path, "pt") as file:
-        header = json.loads((file.metadata() or {}).get("stylelab", "{}"))
-        return {key: file.get_tensor(key) for key in file.keys()}, header
+        header = (file.metadata() or {}).get("stylelab", "{}")
+    return safetensors.torch.load_file(path), json.loads(header)
 
 
 def _read_torch(path: Path) -> tuple[object, dict]:
@@ -68,10 +68,10 @@ def _read_torch(path: Path) -> tuple[object, dict]:
         with zipfile.ZipFile(path) as file:
             entries = file.infolist()
         pickled = sum(entry.file_size for entry in entries if entry.filename.endswith(".pkl"))
-        is_short = len(entries) <= MOST_ENTRIES and pickled <= MOST_DESCRIPTION
-        _require(is_short, f"more than {MOST_ENTRIES} entries")
-        is_stored = sum(entry.file_size for entry in entries) <= path.stat().st_size
-        _require(is_stored, "it is compressed")
+        if len(entries) > MOST_ENTRIES or pickled > MOST_DESCRIPTION:
+            raise NetworkError(f"more than {MOST_ENTRIES} entries")
+        if sum(entry.file_size for entry in entries) > path.stat().st_size:
+            raise NetworkError("it is compressed")
     state = torch.load(path, map_location="cpu", weights_only=True)
     for key in ("model", "state_dict"):
         if isinstance(state, dict) and isinstance(state.get(key), dict):
@@ -80,14 +80,91 @@ def _read_torch(path: Path) -> tuple[object, dict]:
 
 
 def _as_float(key: object, value: Tensor, path: Path) -> Tensor:
-    _require(isinstance(key, str), f"a tensor is named {key!r}, which is no text")
-    is_plain = value.layout == torch.strided and not (value.is_quantized or value.is_complex())
-    _require(is_plain, f"{key!r} is a sparse, quantised or complex tensor")
-    is_in_file = value.device.type == "cpu" and value.numel() <= path.stat().st_size
-    _require(is_in_file, f"{key!r} has more values than the file")
+    if not isinstance(key, str):
+        raise NetworkError(f"a tensor is named {key!r}, which is no text")
+    if value.layout != torch.strided or value.is_quantized or value.is_complex():
+        raise NetworkError(f"{key!r} is a sparse, quantised or complex tensor")
+    if value.device.type != "cpu" or value.numel() > path.stat().st_size:
+        raise NetworkError(f"{key!r} has more values than the file")
     value = value.float()
-    _require(bool(value.isfinite().all()), f"{key!r} holds NaN or infinite values")
+    if not value.isfinite().all():
+        raise NetworkError(f"{key!r} holds NaN or infinite values")
     return value
+
+
+def _names_in_file(keys: Iterable[str]) -> dict[str, str]:
+    """What a file calls each layer that it has, in network order: `features.0` for `conv1_1`.
+
+    torchvision numbers all modules: a convolution stands two places after the one before it, or
+    three if a pooling is between them.
+    """
+    stems = {key.removesuffix(".weight") for key in keys}
+    spelled = [(layer, stem) for layer in LAYERS for stem in (layer, layer.replace("_", ""))]
+    if names := {layer: stem for layer, stem in spelled if stem in stems}:
+        return names
+    numbers = sorted(int(stem[9:]) for stem in stems if re.fullmatch(r"features\.\d{1,3}", stem))
+    group, place = 1, 0
+    for before, number in pairwise([-2, *numbers]):
+        if number - before not in (2, 3):
+            return {}
+        group, place = (group + 1, 1) if number - before == 3 else (group, place + 1)
+        names[f"conv{group}_{place}"] = f"features.{number}"
+    return names
+
+
+def build_network(
+    path: Path,
+    tensors: Mapping[str, Tensor],
+    header: Mapping[str, object],
+    preprocess: Mapping[str, Tensor],
+    pooling: str | None = None,
+) -> VGG:
+    """The network that the tensors of a weights file describe.
+
+    Args:
+        path: the file, for messages.
+        tensors: its tensors, in torchvision's naming (`features.0.weight`), the plain one
+            (`conv1_1.weight`), or that of Wang et al. 2020 (`conv11.weight`, with 1x1 layers
+            `conv11_aux` to VGG-19's space, which become readouts).
+        header: of vgg19-mini's format: `padding`, `pooling`, `units`; empty for other files.
+        preprocess: weight and bias of the 1x1 convolution `input`, unless the file has its own.
+        pooling: "avg" or "max"; None is the file's own, or "avg".
+
+    Raises:
+        NetworkError: if they do not describe a VGG network.
+    """
+    names, prefix = _names_in_file(tensors), "readouts."
+    readouts = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+    distilled = "conv11_aux.weight" in tensors
+    state = {f"input.{kind}": value for kind, value in preprocess.items()}
+    try:
+        for layer, name in [("input", "input"), ("input", "conv0"), *names.items()]:
+            for key in (f"{name}.weight", f"{name}.bias"):
+                if key in tensors:
+                    state[key.replace(name, layer)] = tensors[key]
+            if f"{name}_aux.weight" in tensors:
+                matrix = tensors[f"{name}_aux.weight"].flatten(1)
+                readouts[layer] = torch.cat([matrix, tensors[f"{name}_aux.bias"][:, None]], 1)
+        network = VGG(
+            {layer: len(state[f"{layer}.bias"]) for layer in names},
+            padding="reflect" if distilled else header.get("padding", "zeros"),
+            pooling=pooling or header.get("pooling", "max" if distilled else "avg"),
+            units=header.get("units") or {name: len(matrix) for name, matrix in readouts.items()},
+        )
+        network.load_state_dict(state)
+        for layer, matrix in readouts.items():
+            if matrix.shape[1:] != (network.widths[layer] + 1,):
+                raise ValueError(f"the readout of {layer} has the shape {tuple(matrix.shape)}")
+            network.readouts[layer] = nn.Parameter(matrix, requires_grad=False)
+        if not all(type(count) is int and 0 < count < 2**31 for count in network.units.values()):
+            raise ValueError("units must be whole numbers above 0")
+    except (AttributeError, LookupError, RuntimeError, TypeError, ValueError, StylelabError) as e:
+        raise NetworkError(
+            f"{path} is not a VGG network: expected the weights and biases of 3x3 convolutions "
+            "from conv1_1 on, named features.0.weight, conv1_1.weight or conv11.weight, and "
+            "readouts, if there are any, that fit them"
+        ) from e
+    return network
 
 
 def cached(path: Path, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
