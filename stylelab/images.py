@@ -47,13 +47,12 @@ def save_image(
     bits: int = 8,
     metadata: Mapping[str, str] | None = None,
 ) -> None:
-    """Write `image` as PNG, JPEG or TIFF, by the extension of `path`; missing folders are made.
+    """Write `image` to `path` (`~` is expanded) as PNG, JPEG or TIFF, by its extension.
 
-    The same pixels and texts give the same bytes.
+    Missing folders are made. The same pixels and texts give the same bytes.
 
     Args:
         image: `(1, 3, H, W)` or `(3, H, W)`, sRGB; clamped to [0, 1] and rounded to `bits` bits.
-        path: the file; `~` is expanded.
         bits: 8, or 16 for PNG and TIFF.
         metadata: texts to keep in the file; `read_metadata` reads them back.
 

@@ -59,8 +59,9 @@ def read(path: Path) -> Stored:
     if page.photometric == WHITE_FIRST:
         values = 1 - as_float(values)
     elif page.photometric == PALETTE:
-        colours = page.colormap.T.astype(np.uint16)  # (entries, 3)
-        values = colours[samples[..., 0].astype(np.intp)] * (257 if colours.max() < 256 else 1)
+        colours = page.colormap.T  # (entries, 3), 16 bits, of which some writers set 8
+        colours = (colours if colours.max() < 256 else colours >> 8).astype(np.uint8)
+        values = colours[samples[..., 0].astype(np.intp)]
     profile, orientation = page.tags.valueof(34675), page.tags.valueof(274, 1)
     return Stored(values, SPACES[values.shape[-1]], alpha, profile, orientation, several)
 
