@@ -156,8 +156,9 @@ def build_network(
             if matrix.shape[1:] != (network.widths[layer] + 1,):
                 raise ValueError(f"the readout of {layer} has the shape {tuple(matrix.shape)}")
             network.readouts[layer] = nn.Parameter(matrix, requires_grad=False)
-        if not all(type(count) is int and 0 < count < 2**31 for count in network.units.values()):
-            raise ValueError("units must be whole numbers above 0")
+        are_counts = [type(count) is int and 0 < count < 2**31 for count in network.units.values()]
+        if network.units.keys() != network.widths.keys() or not all(are_counts):
+            raise ValueError("units must be whole numbers above 0, for layers it has")
     except (AttributeError, LookupError, RuntimeError, TypeError, ValueError, StylelabError) as e:
         raise NetworkError(
             f"{path} is not a VGG network: expected the weights and biases of 3x3 convolutions "
