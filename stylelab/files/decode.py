@@ -36,8 +36,7 @@ def read(path: Path) -> np.ndarray:
     """
     width, height = size_of(path)
     if width * height > MAX_PIXELS:
-        limit = f"at most {MAX_PIXELS // 10**6} million are read"
-        raise ImageError(f"{path} has {width} x {height} pixels; {limit}: make it smaller")
+        raise ImageError(f"{path} has {width} x {height} pixels; at most {MAX_PIXELS:,} are read")
     with _clear_errors(path) as (path, head):
         if head.startswith(TIFF):
             from stylelab.files import tiff

@@ -69,7 +69,7 @@ def read(path: Path) -> Stored:
 def _problem(page: tifffile.TiffPage) -> str | None:
     """Why a page would be read wrongly, known before anything is decoded."""
     bits, is_float, extra = page.bitspersample, page.sampleformat == 3, page.extrasamples
-    if page.photometric not in COUNTS or page.tags.valueof(332, 1) != 1:
+    if page.photometric not in COUNTS or page.tags.valueof(332, 1) != 1:  # 332: other inks
         return f"colours of an unusual kind ({getattr(page.photometric, 'name', 'unknown')})"
     count = COUNTS[page.photometric] + len(extra)
     if not isinstance(bits, int) or page.imagedepth != 1 or not count <= page.samplesperpixel <= 8:
