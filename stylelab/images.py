@@ -96,7 +96,7 @@ def check_output(path: str | os.PathLike[str], *, bits: int = 8) -> Path:
     if path.suffix.lower() not in encode.ENCODERS:
         raise SettingError(f"{str(path)!r} must end in one of {', '.join(encode.ENCODERS)}")
     if bits not in (8, 16) or (bits == 16 and path.suffix.lower() in (".jpg", ".jpeg")):
-        raise SettingError(f"{path}: bits must be 8, or 16 for .png and .tif; got {bits!r}")
+        raise SettingError(f"{path}: bits must be 8 or 16, and JPEG has 8 bits only; got {bits!r}")
     try:
         with suppress(FileNotFoundError):
             path.stat()  # refuses names that are too long or hold a NUL
