@@ -1,6 +1,8 @@
-"""The table: goals and what was measured, in Markdown, from the files of results alone.
+"""The table of goals and measurements in docs/speed.md, written from the results on a CPU.
 
 python -m benchmarks.report [FILE ...]
+
+With files of results: prints their tables in Markdown instead.
 """
 
 import sys
@@ -8,6 +10,9 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.store import RESULTS, read
+
+PAGE = RESULTS.parents[1] / "docs" / "speed.md"
+BEGIN, END = "<!-- benchmarks.report: begin -->", "<!-- benchmarks.report: end -->"
 
 NETWORKS = {"random": "VGG-19", "vgg19-mini": "vgg19-mini"}
 Row = tuple[str, str, str]  # goal, measured, whether it is met
@@ -176,10 +181,20 @@ def table(data: dict) -> str:
     return "\n".join(lines + [f"| {' | '.join(row)} |" for row in rows])
 
 
+def write(page: Path, results: Path) -> None:
+    """Replace the table between the markers of `page`."""
+    before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
+    after = rest.partition(END)[2]
+    text = f"{before}{BEGIN}\n\n{table(read(results))}\n\n{END}{after}"
+    page.write_text(text, encoding="utf-8")
+
+
 def main() -> None:
-    """Print the tables of the files named, or of all."""
-    files = [Path(name) for name in sys.argv[1:]] or sorted(RESULTS.glob("*.json"))
-    print("\n\n".join(table(read(file)) for file in files))
+    """Print the tables of the files named, or write that of docs/speed.md."""
+    if files := [Path(name) for name in sys.argv[1:]]:
+        print("\n\n".join(table(read(file)) for file in files))
+    else:
+        write(PAGE, RESULTS / "cpu.json")
 
 
 if __name__ == "__main__":

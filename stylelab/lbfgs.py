@@ -5,14 +5,15 @@ used for style transfer since the paper: no line search, one evaluation of loss 
 Two guards for each image replace the line search. No step is longer than a trust radius, which
 grows to twice any accepted step. A step to a loss that is not finite, or larger than all of the
 last few, is taken back and the radius shrinks; a second one in a row also empties that image's
-history. All decisions are masks on the device, made image by image: an image in a batch takes the
-steps that it takes alone, and nothing waits for the host.
+history. All decisions are masks on the device: an image in a batch takes the steps that it takes
+alone, and nothing waits for the host.
 """
 
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from types import SimpleNamespace
 
 import torch
 from torch import Tensor
@@ -30,14 +31,11 @@ class State:
     Attributes:
         step: number of steps done; 0 is the start, evaluated.
         image: the current iterates, `(N, 3, H, W)`.
-        terms: their weighted losses by term, each `(N,)`.
-        loss: the sum of the terms, `(N,)`.
-        best: the iterates of lowest loss so far, `(N, 3, H, W)`.
-        best_loss: their losses, `(N,)`.
-        refused: how many of the last steps in a row each image took back, `(N,)`.
-        snapshot: returns all that the optimiser resumes from, as tensors by name. Nothing is
-            copied: use or copy a snapshot before the next step, which changes it. After that it
-            raises SettingError.
+        terms, loss: their weighted losses by term, and the sum of these; `(N,)` each.
+        best, best_loss: the iterates of lowest loss so far, and their losses.
+        refused: how many steps in a row each image has just taken back, `(N,)`.
+        snapshot: returns all that the optimiser resumes from, as tensors by name, uncopied: use it
+            before the next step, which changes it. After that it raises SettingError.
     """
 
     step: int
@@ -91,7 +89,7 @@ class _History:
         self.scale = self.scale.masked_fill(images, 0.0)
 
     def _products_with(self, vector: Tensor) -> Tensor:
-        """Inner products of all s, then all y, with `vector` `(N, D)`, `(N, 2m)`."""
+        """Inner products `(N, 2m)` of all s, then all y, with `vector` `(N, D)`."""
         return (self.pairs.flatten(1, 2) @ vector[..., None])[..., 0]
 
     def inverse_hessian_times(self, gradient: Tensor) -> Tensor:
@@ -148,43 +146,25 @@ def lbfgs(
             or `resume` is not a snapshot of a problem of this shape.
     """
     if history < 1 or patience < 1 or not first_step > 0:
-        raise SettingError(
-            "history and patience must be at least 1 and first_step above 0, got "
-            f"{history}, {patience} and {first_step}"
-        )
+        raise SettingError("history and patience must be at least 1, and first_step above 0")
 
     def evaluate(flat: Tensor) -> tuple[dict[str, Tensor], Tensor, Tensor]:
         terms, gradient = value_and_grad(flat.view_as(start))
         return terms, sum(terms.values())[:, None], gradient.reshape(len(flat), -1)
 
     x = start.detach().reshape(len(start), -1).clone()
-    pairs = _History(history, x)
-    loss = x.new_zeros(len(x), 1)
-    refused = torch.zeros_like(loss, dtype=torch.int64)
+    zero, pairs = x.new_zeros(len(x), 1), _History(history, x)
+    # All that the next step depends on, beside the history; rows are images.
+    s = SimpleNamespace(x=x, gradient=x, loss=zero, best=x, best_loss=zero, radius=zero)
+    s.recent, s.refused = zero.repeat(1, patience), zero.to(torch.int64)
     if resume is None:
-        terms, loss, gradient = evaluate(x)
-        _check_start(loss, gradient)
-        radius = torch.full_like(loss, first_step * x.shape[1] ** 0.5)
-        recent = loss.repeat(1, patience)
-        best, best_loss = x, loss
+        terms, s.loss, s.gradient = evaluate(x)
+        _check_start(s.loss, s.gradient)
+        s.radius, s.best_loss = torch.full_like(zero, first_step * x.shape[1] ** 0.5), s.loss
+        s.recent = s.loss.repeat(1, patience)
     else:
-        recent = loss.repeat(1, patience)
-        like = {"x": x, "gradient": x, "best": x, "loss": loss, "best_loss": loss}
-        like |= {"radius": loss, "recent": recent, "refused": refused, **pairs.tensors()}
-        _check_snapshot(resume, like)
-        x, gradient, best, loss, best_loss, radius, recent, refused = (
-            resume[name]
-            for name in [
-                "x",
-                "gradient",
-                "best",
-                "loss",
-                "best_loss",
-                "radius",
-                "recent",
-                "refused",
-            ]
-        )
+        _check_snapshot(resume, vars(s) | pairs.tensors())
+        vars(s).update({name: resume[name] for name in vars(s)})
         for name, tensor in pairs.tensors().items():
             tensor.copy_(resume[name])
         pairs.count = int(resume["step"])
@@ -192,54 +172,52 @@ def lbfgs(
         resume = None  # large
     while True:
         pairs.in_step = False
-        parts = {"x": x, "gradient": gradient, "best": best, "loss": loss, "best_loss": best_loss}
-        parts |= {"radius": radius, "recent": recent, "refused": refused}
-        parts |= {f"{TERM}{name}": value for name, value in terms.items()}
         yield State(
             pairs.count,
-            x.view_as(start),
+            s.x.view_as(start),
             terms,
-            loss[:, 0],
-            best.view_as(start),
-            best_loss[:, 0],
-            refused[:, 0],
-            partial(_snapshot, weakref.ref(pairs), pairs.count, parts),
+            s.loss[:, 0],
+            s.best.view_as(start),
+            s.best_loss[:, 0],
+            s.refused[:, 0],
+            partial(_snapshot, weakref.ref(pairs), pairs.count, dict(vars(s)), terms),
         )
-        del parts
         pairs.in_step = True
-        direction = -pairs.inverse_hessian_times(gradient)
-        slope = _dot(direction, gradient)
+        direction = -pairs.inverse_hessian_times(s.gradient)
+        slope = _dot(direction, s.gradient)
         uphill = ~((slope < 0) & slope.isfinite())  # also without a history, where the slope is 0
         pairs.clear(uphill)
-        direction = torch.where(uphill, -gradient, direction)
+        direction = torch.where(uphill, -s.gradient, direction)
         length = _dot(direction, direction).sqrt()
-        moved = torch.where(uphill, radius, torch.minimum(radius, length))
+        moved = torch.where(uphill, s.radius, torch.minimum(s.radius, length))
         direction = direction * torch.where(length > 0, moved / length, 0.0)  # 0: at a minimum
-        trial = x + direction
-        new_terms, new_loss, new_gradient = evaluate(trial)
-        accepted = (new_loss <= recent.amax(1, keepdim=True)) & torch.isfinite(new_gradient).all(
-            1, keepdim=True
-        )
-        pairs.push(direction, new_gradient - gradient, accepted)
-        refused = torch.where(accepted, 0, refused + 1)
-        pairs.clear(refused > 1)
-        radius = torch.where(accepted, torch.maximum(radius, 2 * moved), moved / 4)
-        x = torch.where(accepted, trial, x)
-        gradient = torch.where(accepted, new_gradient, gradient)
-        loss = torch.where(accepted, new_loss, loss)
-        keep = accepted[:, 0]
-        terms = {name: torch.where(keep, new_terms[name], terms[name]) for name in terms}
-        recent = torch.cat([recent[:, 1:], loss], 1)
-        better = loss < best_loss
-        best, best_loss = torch.where(better, x, best), torch.where(better, loss, best_loss)
+        trial = s.x + direction
+        new_terms, loss, gradient = evaluate(trial)
+        finite = gradient.isfinite().all(1, keepdim=True)
+        accepted = (loss <= s.recent.amax(1, keepdim=True)) & finite
+        pairs.push(direction, gradient - s.gradient, accepted)
+        s.refused = torch.where(accepted, 0, s.refused + 1)
+        pairs.clear(s.refused > 1)
+        s.radius = torch.where(accepted, torch.maximum(s.radius, 2 * moved), moved / 4)
+        s.x = torch.where(accepted, trial, s.x)
+        s.gradient = torch.where(accepted, gradient, s.gradient)
+        s.loss = torch.where(accepted, loss, s.loss)
+        terms = {k: torch.where(accepted[:, 0], new_terms[k], old) for k, old in terms.items()}
+        s.recent = torch.cat([s.recent[:, 1:], s.loss], 1)
+        better = s.loss < s.best_loss
+        s.best = torch.where(better, s.x, s.best)
+        s.best_loss = torch.where(better, s.loss, s.best_loss)
 
 
-def _snapshot(history: Callable[[], _History | None], step: int, parts: dict) -> dict[str, Tensor]:
+def _snapshot(
+    history: Callable[[], _History | None], step: int, parts: dict, terms: dict
+) -> dict[str, Tensor]:
     """All that a step depends on. The history is held weakly, so that keeping a state is cheap."""
     pairs = history()
     if pairs is None or pairs.in_step or pairs.count != step:
         raise SettingError(f"the snapshot of step {step} must be taken before the next step begins")
-    return {"step": torch.tensor(step), **parts, **pairs.tensors()}
+    terms = {f"{TERM}{name}": loss for name, loss in terms.items()}
+    return {"step": torch.tensor(step), **parts, **terms, **pairs.tensors()}
 
 
 def _check_start(loss: Tensor, gradient: Tensor) -> None:

@@ -1,24 +1,23 @@
 """The paper's equations, one function each, on feature maps `(N, C, H, W)`.
 
-Symbols: at a layer l with N_l feature maps of M_l = H_l x W_l positions, F holds the responses to
-the generated image, P to the content image; G and A are the Gram matrices of the generated and the
+At a layer l with N_l feature maps of M_l = H_l x W_l positions, F holds the responses to the
+generated image, P to the content image; G and A are the Gram matrices of the generated and the
 style image. All losses are per image, `(N,)`: the images of a batch never mix.
 
-**Sums and means.** Equation 1 is a sum over units, equation 4 in effect a mean, so that a ratio
-alpha/beta in equation 7 would mean something else at every image size. The ratios printed in the
-paper are, in the authors' released code, between *means*: content is the mean squared error over
-the units of the layer, style the mean over the N_l x N_l entries of (G/M_l - A/M_l)^2. With
-equations 1 and 4 these are
+**Sums and means.** Equation 1 is a sum over units, equation 4 in effect a mean: a ratio alpha/beta
+in equation 7 means something else at every image size. The ratios that the authors' released code
+uses are between *means*: content is the mean squared error over the units of the layer, style the
+mean over the N_l x N_l entries of (G/M_l - A/M_l)^2. With equations 1 and 4 these are
 
     mean content = 2 / (N_l M_l) L_content        mean style = 4 L_style
 
 so the ratio r between means is alpha/beta = r / (2 N_l M_l) in equation 7. `stylelab.objective`
 uses the means; `paper_ratio` converts.
 
-**Readouts.** A network with a readout R (see `stylelab.vgg`) has distances measured between
-R [F; 1], F with a constant feature map of ones appended. Nothing is read out position by position
-for Gram matrices, since Gram(R [F; 1]) = R Gram([F; 1]) R^T. Where R is the triangular factor of
-[A b] = Q R, these are the distances between the features A F + b, exactly: Q keeps lengths.
+**Readouts.** With a readout R (see `stylelab.vgg`), distances are measured between R [F; 1], F with
+a feature map of ones appended. Gram matrices need no readout at each position, since
+Gram(R [F; 1]) = R Gram([F; 1]) R^T. Where R is the triangular factor of [A b] = Q R, these are the
+distances between the features A F + b, exactly: Q keeps lengths.
 """
 
 import torch

@@ -12,7 +12,6 @@ Weights are read without unpickling code and checked by SHA-256 where the publis
 """
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -23,9 +22,10 @@ from torch import Tensor, nn
 from stylelab import gallery
 from stylelab.engine import winograd
 from stylelab.engine.hooks import HOOKS
-from stylelab.errors import NetworkError, StylelabError
+from stylelab.errors import NetworkError
 from stylelab.files import download, local, weights
-from stylelab.vgg import ARCHITECTURES, VGG, VGG19, Architecture, mean_activations, rescale
+from stylelab.files.namings import build_network
+from stylelab.vgg import VGG, VGG19_WIDTHS, mean_activations, rescale
 
 PHOTOGRAPHS = ("pagoda", "coffee", "cat", "astronaut")  # show what a mean activation is, at 256 px
 
@@ -131,7 +131,9 @@ def load(name: str, *, pooling: str | None = None, device: str | torch.device = 
             info(name)  # says which names there are
         tensors, header = weights.read_weights(where)
         digest = local.sha256_of(where)
-        network = _build(tensors, header, where, digest, pooling)
+        caffe = any(s.caffe_input and digest.startswith(s.sha256) for s in sources().values())
+        preprocess = caffe_input() if caffe else imagenet_input()
+        network = build_network(where, tensors, header, preprocess, pooling)
         network.name, network.sha256 = name if known else where.stem, digest
         if not header:
             _to_mean_activation_one(network)
@@ -167,77 +169,11 @@ def _random(name: str, pooling: str) -> VGG:
         raise NetworkError(
             f"network {name!r}: the seed must be a whole number below 2^63, as in random:7"
         )
-    network = VGG(VGG19.widths, pooling=pooling, name=name)
+    network = VGG(VGG19_WIDTHS, pooling=pooling, name=name)
     network.input.load_state_dict(imagenet_input())
     maker = torch.Generator().manual_seed(int(seed))
     for layer in network.layers:
         conv = network.get_submodule(layer)
         nn.init.kaiming_normal_(conv.weight, nonlinearity="relu", generator=maker)
         nn.init.zeros_(conv.bias)
-    return network
-
-
-def _convolutions(
-    state: Mapping[str, Tensor], architecture: Architecture
-) -> tuple[dict[str, Tensor], tuple[str, ...], Architecture]:
-    """The convolutions in `state`, renamed from any known naming, and the layers that they make."""
-    plain, index = {}, 0
-    for layer in architecture.layers:
-        index += 1 if layer.endswith("_1") and layer != "conv1_1" else 0  # a pooling before it
-        for kind in ("weight", "bias"):
-            plain_name, torchvision_name = f"{layer}.{kind}", f"features.{index}.{kind}"
-            for key in (plain_name, torchvision_name, plain_name.replace("_", "")):
-                if key in state:
-                    plain[plain_name] = state[key]
-        index += 2  # the convolution and its ReLU
-    layers = tuple(layer for layer in architecture.layers if f"{layer}.bias" in plain)
-    return plain, layers, architecture
-
-
-def _build(
-    state: dict[str, Tensor], header: dict, where: Path, digest: str, pooling: str | None
-) -> VGG:
-    """The network that a file's tensors describe."""
-    plain, layers, architecture = max(
-        (_convolutions(state, each) for each in ARCHITECTURES),
-        key=lambda found: (found[1] == found[2].layers[: len(found[1])], len(found[0])),
-    )
-    prefix = "readouts."
-    readouts = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-    try:
-        if distilled := "conv11_aux.weight" in state:  # Wang et al. 2020: 1x1 layers to VGG-19's
-            for layer in layers:
-                aux = f"{layer.replace('_', '')}_aux"
-                if f"{aux}.weight" in state:
-                    matrix = state[f"{aux}.weight"].flatten(1)
-                    readouts[layer] = torch.cat([matrix, state[f"{aux}.bias"][:, None]], 1)
-        network = VGG(
-            {layer: len(plain[f"{layer}.bias"]) for layer in layers},
-            architecture=architecture,
-            padding="reflect" if distilled else header.get("padding", "zeros"),
-            pooling=pooling or header.get("pooling", "max" if distilled else "avg"),
-            units=header.get("units") or {name: len(matrix) for name, matrix in readouts.items()},
-        )
-        caffe = any(s.caffe_input and digest.startswith(s.sha256) for s in sources().values())
-        preprocess = caffe_input() if caffe else imagenet_input()
-        for name in ("input", "conv0"):
-            if f"{name}.weight" in state:
-                preprocess = {kind: state[f"{name}.{kind}"] for kind in ("weight", "bias")}
-        network.load_state_dict(plain | {f"input.{k}": v for k, v in preprocess.items()})
-        for layer, matrix in readouts.items():
-            if matrix.dim() != 2 or matrix.shape[1] != network.widths[layer] + 1:
-                raise ValueError(f"the readout of {layer} has the shape {tuple(matrix.shape)}")
-            network.readouts[layer] = nn.Parameter(matrix, requires_grad=False)
-        if set(network.units) != set(layers) or not all(
-            type(count) is int and 0 < count < 2**31 for count in network.units.values()
-        ):
-            raise ValueError("units must be whole numbers above 0, one for each layer")
-        if not all(tensor.isfinite().all() for tensor in network.state_dict().values()):
-            raise ValueError("there are weights that are not finite")
-    except (AttributeError, LookupError, RuntimeError, TypeError, ValueError, StylelabError) as e:
-        raise NetworkError(
-            f"{where} is not a VGG network: expected the weights and biases of 3x3 convolutions "
-            "from conv1_1 on, named features.0.weight, conv1_1.weight or conv11.weight, and of "
-            "vgg19-mini's format readouts that fit them"
-        ) from e
     return network

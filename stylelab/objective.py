@@ -3,9 +3,8 @@
 `value_and_grad(image) -> (terms, gradient)` is all an optimiser knows of the method. Losses are the
 means of `stylelab.losses`: a ratio alpha/beta means the same on every image size.
 
-A term has a `name`, a `layer` (None for a term on the pixels themselves), a `weight` for each image
-of the batch, `(N,)`, and a method `loss(values, images, network)`. Any object with these four can
-stand in the list.
+A term has a `name`, a `layer` (None for a term on the pixels), a `weight` for each image `(N,)` and
+a method `loss(values, images, network)`. Any object with these can stand in the list.
 """
 
 from collections.abc import Sequence
@@ -39,19 +38,14 @@ def style_representation(network: VGG, image: Tensor, layers: Sequence[str]) -> 
         }
 
 
-def _of_images(target: Tensor, images: Tensor) -> Tensor:
-    """The targets of some images of the batch; a target of length 1 is every image's."""
-    return target if len(target) == 1 else target[images]
-
-
 @dataclass(frozen=True)
-class ContentTerm:
-    """The mean content loss at a layer (equation 1 as a mean).
+class _LayerTerm:
+    """What one layer is to match.
 
     Attributes:
-        layer: where feature maps are compared.
-        target: P, `(N or 1, C, H, W)`, as `content_representation` gives it.
-        weight: alpha of each image, `(N,)`; 0 leaves an image out.
+        layer: where features are compared.
+        target: what to match, `(N or 1, ...)`; a target of length 1 is every image's.
+        weight: of each image, `(N,)`; 0 leaves an image out.
     """
 
     layer: str
@@ -60,38 +54,29 @@ class ContentTerm:
 
     @property
     def name(self) -> str:
-        return f"content {self.layer}"
+        return f"{type(self).__name__.removesuffix('Term').lower()} {self.layer}"
+
+    def _target_of(self, images: Tensor) -> Tensor:
+        return self.target if len(self.target) == 1 else self.target[images]
+
+
+class ContentTerm(_LayerTerm):
+    """The mean content loss (equation 1); the target is P `(N or 1, C, h, w)`, the weight alpha."""
 
     def loss(self, features: Tensor, images: Tensor, network: VGG) -> Tensor:
-        """The unweighted loss `(n,)` of `features` `(n, C, H, W)`, those of `images` `(n,)`."""
-        target, readout = _of_images(self.target, images), network.readout(self.layer)
-        loss = content_loss(features, target, readout)
+        """The unweighted loss `(n,)` of `features` `(n, C, h, w)`, those of `images` `(n,)`."""
+        loss = content_loss(features, self._target_of(images), network.readout(self.layer))
         return loss * (2 / (network.units[self.layer] * features[0, 0].numel()))
 
 
-@dataclass(frozen=True)
-class StyleTerm:
-    """The mean style loss at a layer (equation 4 as a mean).
-
-    Attributes:
-        layer: where Gram matrices are compared.
-        target: A / M_l, `(N or 1, C, C)`, as `style_representation` gives it.
-        weight: beta w_l of each image, `(N,)`; 0 leaves an image out.
-    """
-
-    layer: str
-    target: Tensor
-    weight: Tensor
-
-    @property
-    def name(self) -> str:
-        return f"style {self.layer}"
+class StyleTerm(_LayerTerm):
+    """The mean style loss (equation 4); the target is A / M_l `(N or 1, C, C)`, the weight w_l."""
 
     def loss(self, features: Tensor, images: Tensor, network: VGG) -> Tensor:
-        """The unweighted loss `(n,)` of `features` `(n, C, H, W)`, those of `images` `(n,)`."""
-        gram, target = gram_matrix(features, network.readout(self.layer)), self.target
-        positions, units = features[0, 0].numel(), network.units[self.layer]
-        return 4 * style_layer_loss(gram, _of_images(target, images), positions, 1, units)
+        """The unweighted loss `(n,)` of `features` `(n, C, h, w)`, those of `images` `(n,)`."""
+        gram, positions = gram_matrix(features, network.readout(self.layer)), features[0, 0].numel()
+        target, units = self._target_of(images), network.units[self.layer]
+        return 4 * style_layer_loss(gram, target, positions, 1, units)
 
 
 @dataclass(frozen=True)
@@ -99,8 +84,7 @@ class TotalVariation:
     """The total variation of the pixels, with a weight for each image `(N,)`; not in the paper."""
 
     weight: Tensor
-    name = "total variation"
-    layer = None
+    name, layer = "total variation", None
 
     def loss(self, image: Tensor, images: Tensor, network: VGG) -> Tensor:
         """The unweighted loss `(n,)` of `image` `(n, 3, H, W)`."""
@@ -127,7 +111,7 @@ class Objective:
         matched = [term for term in self.terms if term.layer is not None]
         if not matched:
             raise SettingError("nothing to match: give a content term, a style term, or both")
-        network.check_layers(term.layer for term in matched)
+        self.layers = network.check_layers(term.layer for term in matched)
         depth = torch.full((len(matched[0].weight),), -1)
         for term in matched:
             reach = (term.weight.cpu() != 0) * (network.layers.index(term.layer) + 1) - 1
@@ -142,11 +126,6 @@ class Objective:
             images = (depth == deepest).nonzero()[:, 0].to(matched[0].weight.device)
             layers = {term.layer for term in matched if term.weight[images].any()}
             self._groups.append((images, layers))
-
-    @property
-    def layers(self) -> tuple[str, ...]:
-        """The layers that are matched, in network order."""
-        return self.network.check_layers(t.layer for t in self.terms if t.layer is not None)
 
     def value_and_grad(self, image: Tensor) -> tuple[Losses, Tensor]:
         """Weighted losses per term and image, and the gradient of their sum.

@@ -1,8 +1,8 @@
 """One optimisation, from a start to a `Result`: the one loop that every experiment runs.
 
-An optimiser yields states. *Hooks* are generators that wrap this stream, one around the other. A
-hook sees each state before the next step begins; it may look, wait, save, or end the run by
-returning. Progress bars, checkpoints, memory warnings and pause buttons are hooks:
+An optimiser yields states. *Hooks* are generators wrapped around it, one around the other. A hook
+sees each state before the next step begins; it may look, wait, save, or end the run by returning.
+Progress bars, checkpoints, memory warnings and pause buttons are hooks:
 
     def report(run, states):
         for state in states:
@@ -31,11 +31,8 @@ class Run:
     """One optimisation, as its hooks see it.
 
     Attributes:
-        objective: what is minimised; anything with `value_and_grad`.
-        start: the starting images, `(N, 3, H, W)`.
-        steps: the steps asked for.
-        label: what it is, for a progress bar.
-        resume: a snapshot to start from. A hook sets it before it asks for the first state.
+        objective, start, steps, label: as `optimise` takes them.
+        resume: a snapshot to start from. A hook may set it before it asks for the first state.
         earlier: the losses of the steps before `resume`, one dictionary each.
         seconds: the time that these took.
     """
@@ -59,8 +56,7 @@ class Result:
     Attributes:
         images: the best iterates, `(N, 3, H, W)`, sRGB clamped to [0, 1], on the CPU.
         history: weighted loss per term after every step, from the start on: `(steps + 1, N)` each.
-        steps: steps done.
-        seconds: wall time of the optimisation.
+        steps, seconds: steps done, and their wall time.
         interrupted: whether it was stopped before the steps asked for.
         stuck: whether some image had no accepted step any more; its best image is from before.
     """
@@ -81,13 +77,11 @@ class Result:
 def white_noise(height: int, width: int, seeds: Sequence[int]) -> Tensor:
     """White noise, uniform in [0.4, 0.6], one image for each seed, `(N, 3, H, W)`.
 
-    An image depends on its seed alone, not on its place in the batch or on the device. The paper
-    does not give the noise's contrast. The finest grain is what an optimisation removes last: more
-    of it is left of full-contrast noise after the same number of steps.
+    An image depends on its seed alone. The paper does not give the noise's contrast; of noise of
+    full contrast, more grain is left after the same number of steps.
     """
     makers = [torch.Generator().manual_seed(seed) for seed in seeds]
-    noise = torch.stack([torch.rand(3, height, width, generator=maker) for maker in makers])
-    return 0.4 + 0.2 * noise
+    return 0.4 + 0.2 * torch.stack([torch.rand(3, height, width, generator=m) for m in makers])
 
 
 def show_progress(run: Run, states: Iterator[State]) -> Iterator[State]:
@@ -122,23 +116,22 @@ def optimise(
         SettingError: if `steps` is negative, or loss or gradient at the start are not finite.
         StylelabError: what a hook raises, as when memory runs out.
     """
-    if steps < 0:
-        raise SettingError(f"steps must be 0 or more, got {steps}")
+    if not isinstance(steps, int) or isinstance(steps, bool) or steps < 0:
+        raise SettingError(f"steps must be a whole number, 0 or more, got {steps!r}")
     if start.dtype in (torch.float16, torch.bfloat16):  # the network's; L-BFGS needs more digits
         start = start.float()
-    run, stuck = Run(objective, start, steps, label), False
+    run, stuck, finished = Run(objective, start, steps, label), False, False
 
     def states() -> Iterator[State]:
-        nonlocal stuck
+        nonlocal stuck, finished
         for state in optimiser(objective.value_and_grad, run.start, resume=run.resume):
             run.resume = None  # large
             yield state
             if state.step % CHECK == 0:  # waits for the device
                 refusing = state.refused >= STUCK
-                stuck = bool(refusing.any())
-                if refusing.all():
-                    return
-            if state.step >= steps:
+                stuck, finished = bool(refusing.any()), bool(refusing.all())
+            finished = finished or state.step >= steps
+            if finished:
                 return
 
     if hooks is None:
@@ -157,5 +150,4 @@ def optimise(
     history = {name: torch.stack([row[name] for row in losses]).cpu() for name in losses[0]}
     images = state.best.detach().clamp(0, 1).float().cpu()  # waits for the device
     seconds = run.seconds + time.perf_counter() - began
-    interrupted = state.step < steps and not stuck
-    return Result(images, history, state.step, seconds, interrupted, stuck)
+    return Result(images, history, state.step, seconds, not finished, stuck)

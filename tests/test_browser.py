@@ -22,9 +22,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stylelab.runs import notebooks as runner
-from stylelab.runs.execute import this_interpreter
-
 sync_api = pytest.importorskip(
     "playwright.sync_api", reason="playwright is not installed: pip install playwright"
 )
@@ -72,16 +69,23 @@ def lab(workplace):
         "--ServerApp.ip=127.0.0.1",
         f"--ServerApp.port={port}",
         "--ServerApp.port_retries=0",
+        # As the playground says: without it, larger uploads end silently.
+        '--ServerApp.tornado_settings={"websocket_max_message_size": 104857600}',
     ]
     command += [f"--ServerApp.root_dir={workplace}", f"--IdentityProvider.token={token}"]
     quiet = workplace / ".settings/@jupyterlab/apputils-extension/notification.jupyterlab-settings"
     quiet.parent.mkdir(parents=True)
     quiet.write_text('{"fetchNews": "false", "checkForUpdates": false}')
-    folders = {f"JUPYTER_{kind}_DIR": str(workplace / f".{kind}") for kind in ("CONFIG", "RUNTIME")}
-    folders |= {"JUPYTERLAB_SETTINGS_DIR": str(workplace / ".settings")}
+    kernel = workplace / ".data" / "kernels" / "python3" / "kernel.json"
+    kernel.parent.mkdir(parents=True)
+    argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    kernel.write_text(json.dumps({"argv": argv, "display_name": "3", "language": "python"}))
+    folders = {f"JUPYTER_{kind}_DIR": f"{workplace}/.{kind}" for kind in ("CONFIG", "RUNTIME")}
+    folders |= {"JUPYTERLAB_SETTINGS_DIR": f"{workplace}/.settings", "PYTHONPATH": str(ROOT)}
+    folders |= {"JUPYTER_PATH": f"{workplace}/.data"}
     address = f"http://127.0.0.1:{port}"
-    with this_interpreter({}), log.open("wb") as output:
-        environment = os.environ | folders | runner.kernel_environment()
+    with log.open("wb") as output:
+        environment = os.environ | folders
         server = subprocess.Popen(command, stdout=output, stderr=output, env=environment)
         try:
             yield from _running(server, address, token, log)
@@ -176,6 +180,34 @@ def test_it_fits_the_screen_and_controls_and_pictures_have_names(page):
     assert app.locator("img:not([alt]), img[alt='']").count() == 0
 
 
+def test_the_limit_of_uploads_is_shown_and_can_be_raised(page, workplace):
+    noise = np.random.default_rng(0).integers(0, 256, (2000, 2000, 3), np.uint8)
+    Image.fromarray(noise).save(workplace / "large.png")
+    assert (workplace / "large.png").stat().st_size > 11e6
+    app = page.locator(".stylelab")
+    assert (
+        "at most 10 MB" in app.locator(".hint").inner_text() and app.locator(".hint").is_visible()
+    )
+    upload(page, "Upload a style image", workplace / "large.png")
+    menu = app.get_by_role("combobox", name="Style", exact=True)
+    until(lambda: "large.png" in menu.locator("option:checked").inner_text(), "the upload")
+    menu.select_option("Swirling night")
+
+
+def test_it_is_as_narrow_as_a_phone(page):
+    page.keyboard.press("Control+b")  # closes the list of files
+    page.set_viewport_size({"width": 400, "height": 800})
+    app = page.locator(".stylelab")
+    app.evaluate("app => app.scrollIntoView({block: 'start'})")
+    look(page, "0-narrow")
+    assert 250 < app.bounding_box()["width"] < 400
+    assert app.evaluate("app => app.scrollWidth <= app.clientWidth")
+    right, left = (app.locator(side).bounding_box() for side in (".right", ".left"))
+    assert right["y"] >= left["y"] + left["height"]  # below the controls
+    page.set_viewport_size({"width": 1280, "height": 720})
+    page.keyboard.press("Control+b")
+
+
 def test_a_transfer_is_watched_paused_changed_saved_and_loaded(page, workplace):
     app = page.locator(".stylelab")
     upload(page, "Upload a content image", workplace / "broken.png")
@@ -242,3 +274,12 @@ def test_a_transfer_is_watched_paused_changed_saved_and_loaded(page, workplace):
     shown = app.locator(".widget-hslider .widget-readout").nth(0).inner_text()
     assert float(shown) == pytest.approx(record["alpha_beta"], rel=0.06)
     look(page, "6-loaded")
+
+
+def test_arrow_keys_reach_the_lecture_page_and_not_jupyterlab(page):
+    lecture = page.locator(".stylelab-scrubber")
+    lecture.locator("input[type=range]").focus()
+    for key in ("ArrowLeft", "ArrowUp"):
+        page.keyboard.press(key)
+    assert lecture.locator("output").inner_text() == "Style layers up to conv4_1, α/β = 1e-4"
+    assert lecture.locator("input[type=range]").evaluate("slider => slider.matches(':focus')")

@@ -1,4 +1,7 @@
-"""tools/gallery.py: what is committed of the runs in build/."""
+"""tools/gallery.py: which figures and outputs of the runs in build/ are committed.
+
+Runs are imitated without a kernel: papermill injects the parameters, and outputs are written in.
+"""
 
 import importlib.util
 from pathlib import Path
@@ -9,54 +12,78 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
 from toys import write
 
 from stylelab.errors import StylelabError
-from stylelab.runs import notebooks as runner
-from stylelab.runs import uptodate
+from stylelab.runs import notebooks, uptodate
 
 FILE = Path(__file__).parents[1] / "tools" / "gallery.py"
 SPEC = importlib.util.spec_from_file_location("gallery_tool", FILE)
 tool = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(tool)
 
-CELLS = [
-    "import sys, warnings\nfrom pathlib import Path\nfrom tqdm.auto import tqdm",
-    "for _ in tqdm(range(3)): print('a step')\nwarnings.warn('noise')",
-    """
-from IPython.display import Image, display
-from stylelab.figures.manifest import note_file
-Path("panels").mkdir(exist_ok=True)
-for file in ("figure.png", "figure.json", "panels/a.png"):
-    Path(file).write_text(f"{file} of {size} pixels")
-    note_file(file)
-display(Image(data=b"\\xff\\xd8", format="jpeg", width=900))""",
-    "size, output",
-    "",
-]
-DECLARES = "size = 256\noutput = '../build/quick-vgg19-mini'"
+CELLS = ["work()", "show()", "size", ""]
+DECLARES = "\n".join(f"{name} = None" for name in (*notebooks.parameters("quick"), "output"))
+WIDGET = {tool.WIDGET: {"model_id": "0"}, "text/plain": "a bar"}
 
 
 @pytest.fixture
-def root(tmp_path, monkeypatch):
+def root(tmp_path):
     """A checkout with one notebook."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(uptodate, "PACKAGE", tmp_path / "package")  # whose code nobody edits now
     write(tmp_path / "notebooks" / "02_a.ipynb", *CELLS, declares=DECLARES)
     return tmp_path
 
 
-def make(**settings) -> None:
-    """The runs of `make gallery`."""
-    for values in ({"profile": "paper", "overrides": {"network": "vgg19-mini"} | settings}, {}):
-        outcomes = runner.run_notebooks(notebooks="notebooks", progress=False, **values)
-        assert all(outcome.ok for outcome in outcomes), outcomes
+def outputs_of(size: int) -> list[list]:
+    """What the declaring cell, the injected one and `CELLS` print and show."""
+    steps = [
+        new_output("stream", name="stderr", text="a warning"),
+        new_output("display_data", data=WIDGET),
+        new_output("stream", name="stdout", text="a step\n"),
+    ]
+    picture = new_output(
+        "display_data", data={"image/jpeg": "/9g="}, metadata={"image/jpeg": {"width": 900}}
+    )
+    value = new_output("execute_result", data={"text/plain": str(size)}, execution_count=5)
+    return [[], [], steps, [picture], [value], []]
 
 
-def test_figures_and_outputs_of_finished_runs_are_kept(root, monkeypatch, capsys):
-    monkeypatch.setattr(runner, "fetch_needed", lambda network, images: None)
-    declared = {"profile": "x", "network": "x", "images": "x"}
-    text = "\n".join([DECLARES, *(f"{name} = {value!r}" for name, value in declared.items())])
-    notebook = write(root / "notebooks" / "02_a.ipynb", *CELLS, declares=text)
+def run(
+    root: Path, folder: str, profile: str, outputs: list[list] | None = None, **changed
+) -> Path:
+    """A finished run of the notebook in build/`folder`; returns the executed notebook."""
+    papermill = pytest.importorskip("papermill")
+    values = notebooks.parameters(profile, changed)
+    executed = root / "build" / folder / "02_a.ipynb"
+    executed.parent.mkdir(parents=True)
+    papermill.execute_notebook(
+        root / "notebooks" / "02_a.ipynb",
+        executed,
+        values | {"output": "."},
+        kernel_name="python3",
+        language="python",
+        prepare_only=True,
+    )
+    page = nbformat.read(executed, as_version=4)
+    for count, (cell, shown) in enumerate(
+        zip(page.cells, outputs or outputs_of(values["size"]), strict=True), 1
+    ):
+        cell.update(outputs=shown, execution_count=count if cell.source else None)
+    nbformat.write(page, executed)
+    made = [executed.parent / name for name in ("figure.png", "figure.json", "panels/a.png")]
+    for file in made:
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(f"{file.name} of {values['size']} pixels")
+    uptodate.remember(executed, "f", made)
+    return executed
+
+
+def run_both(root: Path) -> None:
+    run(root, "paper-vgg19-mini", "paper", network="vgg19-mini")
+    run(root, tool.QUICK, "quick")
+
+
+def test_figures_and_outputs_of_finished_runs_are_kept(root):
+    notebook = root / "notebooks" / "02_a.ipynb"
     before = nbformat.read(notebook, as_version=4)
-    make()
+    run_both(root)
     figures = root / "figures" / "paper-vgg19-mini"
     figures.mkdir(parents=True)
     for name in ("renamed.png", "README.md"):
@@ -72,74 +99,61 @@ def test_figures_and_outputs_of_finished_runs_are_kept(root, monkeypatch, capsys
     assert after.metadata == before.metadata
     assert [c.source for c in after.cells] == [c.source for c in before.cells]
     assert [c.metadata for c in after.cells] == [c.metadata for c in before.cells]
-    assert [c.execution_count for c in after.cells] == [1, 2, 3, 4, 5, None]
-    assert [[o.output_type for o in c.outputs] for c in after.cells] == [
-        *([], [], ["stream"], ["display_data"], ["execute_result"], []),
-    ]
-    assert after.cells[2].outputs[0].text == "a step\n" * 3
-    assert after.cells[3].outputs[0].metadata == {"image/jpeg": {"width": 900}}
-    assert after.cells[4].outputs[0].data["text/plain"] == "(256, '.')"
-    assert after.cells[4].outputs[0].execution_count == 5
+    assert [c.execution_count for c in after.cells] == [1, 2, 3, 4, None]
+    _, (steps,), (picture,), (value,), _ = (c.outputs for c in after.cells)
+    assert steps.text == "a step\n"
+    assert picture.metadata == {"image/jpeg": {"width": 900}}
+    assert value.data["text/plain"] == "256" and value.execution_count == 4
 
     text = notebook.read_text()
-    make()  # what is in place already does not run again
     assert tool.main(root) == 0 and notebook.read_text() == text
 
 
-def test_nothing_is_kept_of_a_run_that_is_not_whole(root, monkeypatch):
+def test_nothing_is_kept_of_unfinished_or_altered_runs(root):
     before = (root / "notebooks" / "02_a.ipynb").read_bytes()
-    with pytest.raises(StylelabError, match="02_a.ipynb is no finished run"):
+    with pytest.raises(StylelabError, match=r"02_a\.ipynb"):
         tool.main(root)
-    for name in tool.FOLDERS:
-        (root / "build" / name).mkdir(parents=True)
-        executed = root / "build" / name / "02_a.ipynb"
-        executed.write_bytes(before)
-        executed.with_name("figure.png").touch()
-        uptodate.remember(executed, "f", [executed.with_name("figure.png")])
+    run_both(root)
     (root / "build" / tool.QUICK / "figure.png").write_text("painted over")
-    with pytest.raises(StylelabError, match="altered"):
+    with pytest.raises(StylelabError, match=r"quick-vgg19-mini/02_a\.ipynb"):
         tool.main(root)
     assert not (root / "figures").exists()
     assert (root / "notebooks" / "02_a.ipynb").read_bytes() == before
 
 
-def executed(root: Path, *outputs, **injected) -> Path:
-    """The executed form of a notebook with one further cell, `1`, which had these outputs."""
-    notebook = nbformat.read(write(root / "notebooks" / "02_a.ipynb", "1"), as_version=4)
-    tags = {"tags": ["injected-parameters"]}
-    notebook.cells.insert(1, new_code_cell("size = 256", metadata=tags, execution_count=2))
-    notebook.cells[2].update(outputs=list(outputs), execution_count=3)
-    notebook.metadata.papermill = {"parameters": {"size": 256, "output": "."} | injected}
-    nbformat.write(notebook, root / "ran.ipynb")
-    return root / "ran.ipynb"
-
-
-def test_a_page_is_of_its_notebook(root):
+def test_texts_may_change_after_the_run_but_not_code(root):
     notebook = root / "notebooks" / "02_a.ipynb"
-    ran = executed(root, new_output("stream", text="fine"))
-    assert '"fine"' in tool.page(ran, notebook, root)
+    ran = run(root, tool.QUICK, "quick")
     other = nbformat.read(notebook, as_version=4)
     other.cells.append(new_markdown_cell("more to read"))
     nbformat.write(other, notebook)
     assert '"more to read"' in tool.page(ran, notebook, root)
     other.cells.append(new_code_cell("2"))
     nbformat.write(other, notebook)
-    with pytest.raises(StylelabError, match=r"ran\.ipynb was not made from .*02_a\.ipynb"):
+    with pytest.raises(StylelabError, match=r"not made from .*02_a\.ipynb"):
         tool.page(ran, notebook, root)
 
 
-def test_a_page_is_of_the_quick_profile(root):
-    ran = executed(root, size=64)
-    with pytest.raises(StylelabError, match="not made with the quick profile"):
+def test_values_must_be_those_of_the_quick_profile(root):
+    ran = run(root, tool.QUICK, "quick", size=64)
+    with pytest.raises(StylelabError, match="quick profile"):
         tool.page(ran, root / "notebooks" / "02_a.ipynb", root)
 
 
-def test_a_page_tells_of_no_folder_and_is_no_burden(root):
-    picture = new_output("display_data", data={"image/png": f"{root}/{'0' * 3_000_000}"})
-    for output, said in (
-        (new_output("stream", text=f"saved {root}/figure.png"), "do not print paths"),
-        (new_output("display_data", data={"text/plain": f"{root}/a"}), "do not print paths"),
-        (picture, "3.0 MB"),
-    ):
-        with pytest.raises(StylelabError, match=said):
-            tool.page(executed(root, output), root / "notebooks" / "02_a.ipynb", root)
+@pytest.mark.parametrize(
+    ("kind", "content", "message"),
+    [
+        ("stream", "saved {root}/figure.png", "paths"),
+        ("text/plain", "{root}/a", "paths"),
+        ("image/png", "{root}/" + "0" * 3_000_000, "3.0 MB"),
+    ],
+)
+def test_outputs_name_no_folder_and_are_not_too_large(root, kind, content, message):
+    content = content.format(root=root)
+    if kind == "stream":
+        output = new_output("stream", text=content)
+    else:
+        output = new_output("display_data", data={kind: content})
+    ran = run(root, tool.QUICK, "quick", [[], [], [output], [], [], []])
+    with pytest.raises(StylelabError, match=message):
+        tool.page(ran, root / "notebooks" / "02_a.ipynb", root)

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stylelab import load_image
-from stylelab.app.controls import uploaded
+from stylelab.app.image_choice import uploaded_file
 from stylelab.cli.main import main as cli
 from stylelab.errors import ImageError, StylelabError
 
@@ -120,7 +120,7 @@ def test_an_upload_is_an_image_or_refused_in_a_sentence():
         item |= {"content": memoryview(content), "last_modified": datetime.now(UTC)}
         upload.value = [item]
         try:
-            with uploaded(upload) as path:
+            with uploaded_file(upload) as path:
                 folder = path.parent
                 assert folder.parent == Path(tempfile.gettempdir())
                 assert load_image(path).isfinite().all()

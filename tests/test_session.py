@@ -1,4 +1,4 @@
-"""A transfer in the background: the same as in the foreground, and obedient."""
+"""A transfer in the background: the same result as in the foreground, and it obeys."""
 
 import threading
 import time
@@ -8,7 +8,10 @@ import torch
 
 from stylelab import images, synthesis
 from stylelab.app.session import Session
-from stylelab.errors import ImageError, NetworkError, SettingError
+from stylelab.engine.checkpoint import Checkpoint
+from stylelab.engine.hooks import HOOKS
+from stylelab.errors import ImageError, NetworkError, SettingError, StylelabError
+from stylelab.optimisation import optimise
 from stylelab.runs.settings import Settings, metadata, read_settings
 from stylelab.vgg import STYLE_LAYERS
 
@@ -80,18 +83,39 @@ def test_a_pause_at_a_step_and_a_change_go_on_from_the_current_image(make, tiny_
     assert (end.status, end.step) == ("finished", 9)
     assert [(step, new.alpha_beta) for step, new in end.changes] == [(4, 1e-4)]
     network = tiny_network()
-    objective = synthesis.transfer_objective(
-        network,
-        picture(0),
-        [picture(1)],
-        [1e-4],
-        [{"conv1_1": 0.75, "conv3_1": 0.25}],
-        content_layer="conv2_2",
-    )
-    again = synthesis.optimise(objective, halfway.state.image, 5, progress=False)
+    style_layers = {"conv1_1": 0.75, "conv3_1": 0.25}
+    asked = {"alpha_beta": 1e-4, "style_layers": style_layers, "content_layer": "conv2_2"}
+    transfer = synthesis.Transfer(picture(0), picture(1), **asked)
+    objective = synthesis.transfer_objective(network, [transfer])
+    again = optimise(objective, halfway.state.image, 5, progress=False)
     assert torch.equal(end.best, again.images)
     assert [step for step, _ in end.losses] == [0, 1, 2, 3, 4, 4, 5, 6, 7, 8, 9]
     assert set(end.losses[-1][1]) == {"content conv2_2", "style conv1_1", "style conv3_1"}
+
+
+def test_new_weights_give_the_same_with_the_old_targets(make, tiny_network):
+    network = tiny_network()
+    evaluate, targets = network.features_by_layer, []
+
+    def counted(*args):
+        if not torch.is_grad_enabled():  # targets need no gradient
+            targets.append(args)
+        return evaluate(*args)
+
+    network.features_by_layer = counted
+    run = make(network, alpha_beta=1.0, steps=6)
+    run.pause(step=3)
+    run.start()
+    halfway = run.wait(timeout=120)
+    weights = dict(zip(STYLE_LAYERS, (1, 2, 3, 4, 0.5), strict=True))
+    settings = run.change(alpha_beta=1e-3, style_layers=weights)
+    run.resume()
+    end = run.wait(timeout=120)
+    assert len(targets) == 2  # of the content and of the style, once each
+    transfer = settings.as_transfer(picture(0), picture(1))
+    objective = synthesis.transfer_objective(network, [transfer])
+    again = optimise(objective, halfway.state.image, 3, progress=False)
+    assert torch.equal(end.best, again.images)
 
 
 def test_pause_resume_and_stop_while_it_runs(make, tiny_network, monkeypatch):
@@ -111,7 +135,7 @@ def test_pause_resume_and_stop_while_it_runs(make, tiny_network, monkeypatch):
     assert end.status == "stopped" and end.best is not None and end.step < 10_000
     run.resume()
     assert run.snapshot().status == "stopped"
-    with pytest.raises(SettingError, match="this session is over"):
+    with pytest.raises(SettingError, match="is over"):
         run.change(alpha_beta=1.0)
     with pytest.raises(SettingError, match="started before"):
         run.start()
@@ -141,27 +165,61 @@ def test_fewer_steps_end_it_and_the_last_of_many_changes_holds(make, tiny_networ
     assert steps == sorted(steps) and sorted(set(steps)) == list(range(end.step + 1))
 
 
-def test_what_goes_wrong_in_the_thread_is_kept(make, tiny_network, monkeypatch):
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [(MemoryError("no room"), "memory"), (ZeroDivisionError("a bug"), "a bug")],
+)
+def test_an_error_in_the_thread_is_kept_and_raised_by_wait(make, tiny_network, error, message):
+    """Memory that runs out is said as everywhere else: by the hook of the one loop."""
     network = tiny_network()
+    network.hooks = HOOKS
     convolve, calls = network.convolve, []
 
     def broken(layer, x):
         calls.append(layer)
         if calls.count("conv1_1") == 6:
-            raise MemoryError("no room for conv1_1")
+            raise error
         return convolve(layer, x)
 
-    monkeypatch.setattr(network, "convolve", broken)
+    network.convolve = broken
     run = make(network)
     run.start()
-    with pytest.raises(MemoryError, match="no room"):
+    with pytest.raises((StylelabError, ZeroDivisionError), match=message):
         run.wait(timeout=60)
     now = run.snapshot()
-    assert now.status == "failed" and isinstance(now.error, MemoryError)
-    assert now.step >= 1 and now.best is not None  # what was there is not lost
+    assert now.status == "failed" and now.over
+    assert now.step >= 1 and now.best is not None  # the picture so far is not lost
 
 
-def test_a_missing_network_and_a_missing_layer_are_errors_of_the_session(make):
+def test_it_ends_when_no_step_lowers_the_loss(make, tiny_network):
+    network = tiny_network()
+    convolve, calls = network.convolve, []
+
+    def not_a_number_later(layer, x):
+        calls.append(layer)
+        return convolve(layer, x) * (float("nan") if calls.count("conv1_1") > 6 else 1)
+
+    network.convolve = not_a_number_later
+    run = make(network, steps=5000)
+    run.start()
+    end = run.wait(timeout=120)
+    assert end.status == "finished" and end.step < 200 and end.best.isfinite().all()
+
+
+def test_a_checkpoint_gives_back_the_losses_of_an_earlier_session(make, tiny_network, tmp_path):
+    ends = []
+    for steps in (4, 7):
+        network = tiny_network()
+        network.hooks = (Checkpoint(tmp_path / "kept.safetensors", seconds=0),)
+        run = make(network, steps=steps)
+        run.start()
+        ends.append(run.wait(timeout=60))
+    first, second = ends
+    assert [step for step, _ in second.losses] == list(range(8))
+    assert second.losses[:5] == first.losses and second.seconds > first.seconds
+
+
+def test_a_missing_network_layer_or_level_is_refused(make):
     run = Session(picture(0), picture(1), Settings(network="no-such-network", size=40))
     run.start()
     with pytest.raises(NetworkError, match="there is no network 'no-such-network'"):
@@ -173,8 +231,10 @@ def test_a_missing_network_and_a_missing_layer_are_errors_of_the_session(make):
     run = make()
     with pytest.raises(NetworkError, match="has no layer conv5_4"):
         run.change(content_layer="conv5_4")
-    with pytest.raises(SettingError, match="size cannot change while"):
+    with pytest.raises(SettingError, match="size cannot change"):
         run.change(size=64)
+    with pytest.raises(SettingError, match="levels must be 1"):
+        make(levels=2)
     assert run.snapshot().settings.content_layer == "conv4_2"
 
 

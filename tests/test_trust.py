@@ -22,16 +22,15 @@ import safetensors.torch
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_lecture import Page
 from toys import write
 
 from stylelab import figures, gallery, networks
-from stylelab.app import lecture, live_view
+from stylelab.app import live_view
 from stylelab.app.playground import Playground
-from stylelab.app.scrubber import Scrubber
 from stylelab.cli.exits import complain
 from stylelab.cli.main import main as cli
-from stylelab.distil import training as distill
+from stylelab.distil.recipe import Recipe
+from stylelab.distil.training import train_and_export
 from stylelab.errors import NetworkError, SettingError, StylelabError
 from stylelab.figures import diagrams
 from stylelab.figures.films import save_animation
@@ -205,8 +204,8 @@ def test_neither_are_they_by_the_command_line(folder, capsys, kind, suffix):
     assert cli.main(arguments) == 1
     assert capsys.readouterr().err.startswith(f"stylelab: {path} cannot be read as weights")
     (folder / "images").mkdir()
-    assert distill.main(["--teacher", str(path), "--images", "images", "--output", "new"]) == 1
-    assert capsys.readouterr().err.startswith(f"stylelab: {path} cannot be read as weights")
+    with pytest.raises(StylelabError, match="cannot be read as weights"):
+        train_and_export(str(path), None, Path("images"), Path("new"), Recipe(), "cpu")
     assert not canary.exists() and not (folder / "out.png").exists()
 
 
@@ -504,55 +503,12 @@ GREY = torch.full((1, 3, 8, 8), 0.5)
 
 
 @settings(max_examples=100, deadline=None)
-@given(texts=st.lists(TEXT, min_size=9, max_size=9))
-def test_texts_change_nothing_of_a_lectures_page(texts):
-    def page(layer, original, rows, columns, left, right, network, note, credit) -> str:
-        return Scrubber(
-            {(layer, 1e-3): GREY},
-            originals={original: GREY},
-            **{"rows": rows, "columns": columns, "ends": (left, right)},
-            **{"network": network, "note": note, "credits": [credit]},
-        )._repr_html_()
-
-    html, plain = page(*texts), page(*"abcdefghi")
-    assert Tags(html).found == Tags(plain).found
-    assert html.count("\n") == plain.count("\n") and "\r" not in html  # for Markdown
-    assert Page(html).all("img")[-1]["alt"] == texts[1]
-
-
-@settings(max_examples=100, deadline=None)
 @given(name=TEXT, alt=TEXT)
 def test_texts_change_nothing_of_the_live_view(name, alt):
     assert Tags(live_view.picture(GREY, alt)).found == Tags(live_view.picture(GREY, "a")).found
     losses = [(0, {name: 2.0}), (1, {name: 1.0})]
     plain = [(0, {"a": 2.0}), (1, {"a": 1.0})]
     assert Tags(live_view.curves(losses, 1)).found == Tags(live_view.curves(plain, 1)).found
-
-
-def test_a_lectures_index_stays_in_its_folder_and_removes_pictures_alone(folder):
-    index = lecture.save(Scrubber({("a", 1e-3): GREY}), folder / "in" / "lecture")
-    good = json.loads(index.read_text())
-    (index.parent / "thesis.docx").touch()
-    for file in (*NAMES, "thesis.docx", "index.json", "a.jpg/../../x.jpg", "/x.jpg", 3, None):
-        index.write_text(json.dumps(good | {"originals": {"a": file}}))
-        with pytest.raises(StylelabError, match="is damaged"):
-            lecture.from_folder(index.parent)
-        with pytest.raises(StylelabError, match="is damaged"):
-            lecture.save(Scrubber({("a", 1e-3): GREY}), index.parent)
-    for damage in ({"rows": 3}, {"note": ["a"]}, {"credits": [1]}, {"ends": "ab"}):
-        index.write_text(json.dumps(good | damage))
-        with pytest.raises(StylelabError, match="is damaged"):
-            lecture.from_folder(index.parent)
-    for name in NAMES:
-        if name not in ("..", ".", "", "C:x"):
-            with pytest.raises(SettingError, match="a file's name"):
-                lecture.save(Scrubber({(name, 1): GREY}), folder / "other")
-        if name != "":
-            with pytest.raises(SettingError, match="a file's name"):
-                lecture.save(Scrubber({("a", 1): GREY}, originals={name: GREY}), folder / "other")
-    assert sorted(path.name for path in folder.rglob("*") if path.is_file()) == [
-        *("a_1e-3.jpg", "index.json", "thesis.docx")
-    ]
 
 
 # The playground

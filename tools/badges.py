@@ -1,12 +1,11 @@
-"""Badges with which the notebooks open in Colab and on Binder, and what sets them up in Colab.
+"""Write badges that open the notebooks in Colab and on Binder.
 
     python tools/badges.py OWNER/REPO [--branch main]
 
-keeps the repository's address in pyproject.toml, its one place, and writes badges into README.md
-and, directly after the title, into every numbered notebook: a cell with the badges, and a code cell
-tagged `colab-setup`, which installs stylelab in Colab and does nothing anywhere else. Run again, it
-replaces what it wrote. No other cell changes; but the notebooks are then others than those that
-ran, so that `make gallery` is next. Binder installs from environment.yml.
+The repository's address goes into pyproject.toml, badges into README.md. Every numbered notebook
+gets two cells after its title: the badges, and code tagged `colab-setup`, which installs stylelab
+in Colab and does nothing elsewhere. A second run replaces what the first one wrote. Run
+`make gallery` afterwards: it executes the changed notebooks. Binder installs from environment.yml.
 """
 
 import argparse
@@ -18,13 +17,12 @@ from urllib.parse import quote
 import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell
 
-from stylelab.cli.exits import guarded
 from stylelab.errors import SettingError, StylelabError
 from stylelab.files.local import atomic
 from stylelab.runs import notebooks as runner
 
 ROOT = Path(__file__).resolve().parents[1]
-BADGES, SETUP = "badges", "colab-setup"  # the cells' ids; the second is its tag as well
+BADGES, SETUP = "badges", "colab-setup"  # ids of the cells; the second is also a tag
 COLAB = "https://colab.research.google.com"
 BINDER = "https://mybinder.org"
 CODE = """\
@@ -38,18 +36,21 @@ if "google.colab" in sys.modules:  # nothing happens anywhere else
     %cd -q /content/{name}/notebooks"""
 
 
-def main(argv: Sequence[str] | None = None, root: Path = ROOT) -> int:
-    """Write address, badges and cells into the checkout `root`; returns the exit code."""
+def main(argv: Sequence[str] | None = None, root: Path = ROOT) -> None:
+    """Write address, badges and cells into the checkout `root`."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("repository", metavar="OWNER/REPO", help="its place on GitHub")
-    parser.add_argument("--branch", default="main", help="that the badges open (default: main)")
+    parser.add_argument("repository", metavar="OWNER/REPO", help="the repository on GitHub")
+    parser.add_argument("--branch", default="main", help="branch to open (default: main)")
     options = parser.parse_args(argv)
-    return guarded(lambda: write(root, options.repository, options.branch))
+    try:
+        write(root, options.repository, options.branch)
+    except StylelabError as error:
+        parser.error(str(error))
 
 
-def write(root: Path, repository: str, branch: str = "main") -> int:
-    """Do so; everything is made before anything is written.
+def write(root: Path, repository: str, branch: str = "main") -> None:
+    """Write all files, or none if one of them is not as expected.
 
     Raises:
         SettingError: if `repository` is not OWNER/REPO, or `branch` not a branch's name.
@@ -66,12 +67,11 @@ def write(root: Path, repository: str, branch: str = "main") -> int:
     for file, text in texts.items():
         with atomic(file) as path:
             path.write_text(text, encoding="utf-8")
-    print(f"{len(notebooks)} notebooks, README.md and pyproject.toml; make gallery is next")
-    return 0
+    print(f"wrote {len(notebooks)} notebooks, README.md and pyproject.toml; now run make gallery")
 
 
 def notebook(path: Path, repository: str, branch: str) -> str:
-    """The text of a notebook with its badges and set-up, in place of earlier ones."""
+    """The text of a notebook with badges and set-up; earlier ones are replaced."""
     page = nbformat.read(path, as_version=4)
     page.cells = [cell for cell in page.cells if cell.id not in (BADGES, SETUP)]
     if not page.cells or not page.cells[0].source.startswith("# "):
@@ -97,7 +97,7 @@ def badges(repository: str, branch: str, file: str) -> str:
 
 
 def readme(path: Path, repository: str, branch: str) -> str:
-    """The README with badges below its title, in place of earlier ones."""
+    """The README with badges below its title; earlier ones are replaced."""
     title, *lines = path.read_text(encoding="utf-8").split("\n")
     if not title.startswith("# "):
         raise StylelabError(f"{path} must begin with its title")
@@ -108,7 +108,7 @@ def readme(path: Path, repository: str, branch: str) -> str:
 
 
 def settings(path: Path, repository: str) -> str:
-    """pyproject.toml with the repository's address, in place of an earlier one."""
+    """pyproject.toml with the repository's address; an earlier one is replaced."""
     text = path.read_text(encoding="utf-8")
     line = f'Repository = "https://github.com/{repository}"'
     if re.search(r"^\[project\.urls\]$", text, re.MULTILINE):
@@ -123,4 +123,4 @@ def settings(path: Path, repository: str) -> str:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    main()

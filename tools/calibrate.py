@@ -1,4 +1,4 @@
-"""Does alpha/beta mean the same on two networks?
+"""Compare what alpha/beta means on two networks.
 
     python tools/calibrate.py vgg19-mini vgg19 [--images paper] [--size 256]
 
@@ -13,33 +13,22 @@ import math
 
 import torch
 
-from stylelab import gallery, images, load
-from stylelab.objective import (
-    Objective,
-    Target,
-    content_representation,
-    style_representation,
-)
-from stylelab.vgg import CONTENT_LAYER, STYLE_LAYERS, VGG
+from stylelab import Transfer, gallery, load
+from stylelab.synthesis import transfer_objective
+from stylelab.vgg import VGG, resize
 
 
 def content_over_style(network: VGG, photograph: torch.Tensor, artwork: torch.Tensor) -> float:
     """The photograph's mean content loss over its mean style loss, both to the artwork."""
-    one, like = torch.ones(1), images.resize(artwork, photograph.shape[2:])
-    features = content_representation(network, like, [CONTENT_LAYER])
-    grams = style_representation(network, artwork, STYLE_LAYERS)
-    objective = Objective(
-        network,
-        content={layer: Target(values, one) for layer, values in features.items()},
-        style={layer: Target(values, one / len(grams)) for layer, values in grams.items()},
-    )
-    terms, _ = objective.value_and_grad(photograph)
-    style = sum(float(value) for name, value in terms.items() if name.startswith("style"))
-    return float(terms[f"content {CONTENT_LAYER}"]) / style
+    resized = resize(artwork, tuple(photograph.shape[2:]))
+    objective = transfer_objective(network, [Transfer(resized, artwork, alpha_beta=1.0)])
+    losses, _ = objective.value_and_grad(photograph)
+    style = sum(float(loss) for term, loss in losses.items() if term.startswith("style"))
+    return float(losses["content conv4_2"]) / style
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and print the quotients."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("networks", nargs=2, metavar="NETWORK")

@@ -2,18 +2,18 @@
 
     python tools/compare.py NETWORK OTHER [--pooling avg max] [--images paper] [--size 256]
 
-writes the figure `compare` and its record. NETWORK and OTHER are names or weights files.
+It writes the figure `compare` and its record. NETWORK and OTHER are names or weights files.
 """
 
 import argparse
 
-from stylelab import figures, gallery, load, transfer
+from stylelab import Transfer, figures, gallery, load, transfer_batch
 
 RATIO = {"paper": 1e-3, "embedded": 1e-2}  # alpha/beta, one for all five artworks
 
 
 def main() -> None:
-    """Render and save."""
+    """Make and save the figure."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("networks", nargs=2, metavar="NETWORK")
     parser.add_argument("--pooling", nargs=2, choices=("avg", "max"), default=(None, None))
@@ -26,12 +26,11 @@ def main() -> None:
     content = gallery.open(cast["content"], options.size)
     styles = {panel: gallery.open(cast[panel], options.size) for panel in "BCDEF"}
     ratio, results = RATIO[options.images], {}
+    transfers = [Transfer(content, style, alpha_beta=ratio) for style in styles.values()]
     pairs = zip(options.networks, options.pooling, strict=True)
     networks = [load(name, pooling=pooling) for name, pooling in pairs]
     for network in networks:
-        results[network.name] = transfer(
-            network, content, list(styles.values()), alpha_beta=ratio, steps=options.steps
-        )
+        results[network.name] = transfer_batch(network, transfers, steps=options.steps)
     panels = [
         figures.Panel(result.images[i : i + 1], f"{panel}  {name}", styles[panel])
         for i, panel in enumerate(styles)

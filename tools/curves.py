@@ -2,8 +2,8 @@
 
 python tools/curves.py CURVE.json [CURVE.json ...] [--output FOLDER]
 
-draws the figure `curves` from the `curve.json` of one run of `stylelab.distil.training`, or of several that
-followed one another.
+draws the figure `curves` from the `curve.json` of a run of `stylelab distil`, or of several runs,
+each of which started from the one before.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from stylelab.vgg import STYLE_LAYERS
 
 
 def main() -> None:
-    """Draw and save."""
+    """Draw and save the curves."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("curves", nargs="+", type=Path)
@@ -25,13 +25,13 @@ def main() -> None:
     options = parser.parse_args()
     figure = Figure(figsize=(10, 3.6), dpi=figures.DPI, layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
-    begun, points = 0, []
+    first_step, points = 0, []
     for path in options.curves:
         run = json.loads(path.read_text(encoding="utf-8"))
-        points += [point | {"step": point["step"] + begun} for point in run]
-        begun = points[-1]["step"]
+        points += [point | {"step": point["step"] + first_step} for point in run]
+        first_step = points[-1]["step"]
         for axes in (left, right):
-            axes.axvline(begun, color="0.85", zorder=0)
+            axes.axvline(first_step, color="0.85", zorder=0)
     for axes, what in ((left, "readout"), (right, "gram")):
         for layer, colour in zip(STYLE_LAYERS, figures.COLOURS, strict=False):
             known = [point for point in points if f"{layer} {what}" in point]

@@ -1,11 +1,11 @@
-"""What is committed of the runs in build/: figures with their records, and executed notebooks.
+"""Copy what is committed from the runs in build/: figures, their records, and notebook outputs.
 
     python tools/gallery.py
 
-copies the figures and records of build/paper-vgg19-mini and build/quick-vgg19-mini to figures/, and
-puts the outputs of the second, the run with the values that stand in the notebooks, into
-notebooks/*.ipynb. `make gallery` makes both runs first. Nothing is written unless every notebook
-ran to its end in both and all that it made is still there, unchanged.
+Figures and records of build/paper-vgg19-mini and build/quick-vgg19-mini go to figures/. Outputs of
+the quick run, which used the values written in the notebooks, go into notebooks/*.ipynb.
+`make gallery` makes both runs first. Nothing is written unless every notebook finished in both runs
+and everything that it made is still there, unchanged.
 """
 
 import json
@@ -17,7 +17,6 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
-from stylelab.cli.exits import guarded
 from stylelab.errors import StylelabError
 from stylelab.files.local import atomic
 from stylelab.runs import notebooks as runner
@@ -46,17 +45,17 @@ def main(root: Path = ROOT) -> int:
 
 
 def figures_of(folder: Path, notebooks: list[Path]) -> list[Path]:
-    """The figures and records that the notebooks made in `folder`; not what lies in its folders.
+    """The figures and records that the notebooks made in `folder`, without its subfolders.
 
     Raises:
-        StylelabError: if a notebook did not run to its end there, or what it made has changed.
+        StylelabError: if a notebook did not finish there, or what it made has changed.
     """
     files = []
     for notebook in notebooks:
         made = uptodate.outputs(folder / notebook.name)
         if not made:
             raise StylelabError(
-                f"{folder / notebook.name} is no finished run, or what it made was altered; run "
+                f"{folder / notebook.name} did not finish, or what it made was altered; run "
                 "make gallery"
             )
         files += [path for path in made if path.parent == folder and path.suffix in KEPT]
@@ -64,7 +63,7 @@ def figures_of(folder: Path, notebooks: list[Path]) -> list[Path]:
 
 
 def keep(files: list[Path], target: Path) -> None:
-    """Copy figures and records to `target`; each appears whole, and others there are removed."""
+    """Copy figures and records to `target`, each whole, and remove all others there."""
     for file in files:
         with atomic(target / file.name) as path:
             shutil.copyfile(file, path)
@@ -77,12 +76,12 @@ def keep(files: list[Path], target: Path) -> None:
 def page(executed: Path, notebook: Path, root: Path = ROOT) -> str:
     """The text of `notebook` with the outputs of `executed`, which ran its code.
 
-    Everything else is the notebook's own: no injected cell, no times, no state of widgets. So its
-    texts may be mended without another run.
+    Everything else stays as it is in `notebook`, so that its texts can be edited without another
+    run. Injected cells, times and the state of widgets are left out.
 
     Raises:
-        StylelabError: if other code was run, or with other values than the quick profile's; or
-            if the outputs are too large for a repository, or tell of this computer's folders.
+        StylelabError: if other code was run, or with other values than the quick profile's; if
+            the outputs are too large for a repository, or name folders of this computer.
     """
     ran, kept = (nbformat.read(path, as_version=4) for path in (executed, notebook))
     ran_code = [c for c in ran.cells if c.cell_type == "code" and not is_injected(c)]
@@ -106,7 +105,7 @@ def page(executed: Path, notebook: Path, root: Path = ROOT) -> str:
     said = texts(kept)
     for private in (root, Path.home(), Path(sys.prefix), Path(tempfile.gettempdir())):
         if private != private.parent and f"{private}/" in said:
-            raise StylelabError(f"an output of {executed} tells of {private}; do not print paths")
+            raise StylelabError(f"an output of {executed} names {private}; do not print paths")
     return text
 
 
@@ -116,7 +115,7 @@ def is_injected(cell: NotebookNode) -> bool:
 
 
 def is_for_readers(output: NotebookNode) -> bool:
-    """Whether an output is none of a progress bar or a warning."""
+    """Whether an output is neither a progress bar nor a warning."""
     return output.get("name") != "stderr" and WIDGET not in output.get("data", {})
 
 
@@ -136,4 +135,7 @@ def texts(notebook: NotebookNode) -> str:
 
 
 if __name__ == "__main__":
-    raise SystemExit(guarded(main))
+    try:
+        raise SystemExit(main())
+    except StylelabError as error:
+        raise SystemExit(str(error)) from None

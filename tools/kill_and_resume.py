@@ -1,12 +1,12 @@
-"""Kill runs at random moments, start them again, and look whether they end with the same image.
+"""Kill runs at random moments, start them again, and compare the final images bit for bit.
 
     python tools/kill_and_resume.py --kills 50
 
 Four in five of the kills hit `stylelab transfer --checkpoint`, the others `stylelab figures
---checkpoint` on a notebook of two transfers; half of them are SIGTERM, half SIGKILL. Each run is
-killed again and again, until it ends well, and what it made is then compared with what a run that
-nobody disturbed made: bit for bit. Checkpoints are written every 0.1 seconds, not every ten, and
-the pictures are tiny. Ends with exit code 1 at the first difference. On Linux or macOS.
+--checkpoint` on a notebook of two transfers. Half of them are SIGTERM, half SIGKILL. A run is
+killed and restarted until it finishes; its images must then equal those of an undisturbed run.
+Checkpoints are written every 0.1 seconds, not every ten, and the pictures are tiny. The exit code
+is 1 at the first difference. Works on Linux and macOS.
 """
 
 import argparse
@@ -29,15 +29,15 @@ from stylelab import load_image, save_image
 ROOT = Path(__file__).resolve().parents[1]
 OFTEN = """
 import sys
-from stylelab.cli.main import main as cli
-from stylelab.engine import checkpoint
-checkpoint.SECONDS = 0.1
-sys.exit(cli.main())
+from stylelab.cli.main import main
+from stylelab.engine.checkpoint import Checkpoint
+Checkpoint.__init__.__kwdefaults__["seconds"] = 0.1
+sys.exit(main())
 """
 NOTEBOOK = """
 import torch, stylelab
-from stylelab.engine import checkpoint
-checkpoint.SECONDS = 0.1
+from stylelab.engine.checkpoint import Checkpoint
+Checkpoint.__init__.__kwdefaults__["seconds"] = 0.1
 network = stylelab.load("vgg19-mini")
 content, style = (stylelab.load_image(name) for name in ("../photo.png", "../painting.png"))
 for seed in (1, 2):
@@ -47,40 +47,41 @@ for seed in (1, 2):
 
 
 class Run:
-    """A command that is killed until it ends well, and the images that it ends with."""
+    """A command that is killed until it finishes, and the images that it makes."""
 
     def __init__(self, name: str, command: list[str], images: list[str]) -> None:
         self.name, self.command, self.images = name, [sys.executable, *command], images
-        self.seconds = 0.0  # that it takes when nobody disturbs it
+        self.seconds = 0.0  # an undisturbed run takes this long
 
     def once(
         self,
         folder: Path,
-        blow: signal.Signals | None = None,
+        kill: signal.Signals | None = None,
         after: float = 0.0,
         more: Sequence[str] = (),
     ) -> int:
-        """Start it, after so many seconds send it a signal, and return its exit code."""
-        with open(folder / "said", "a", encoding="utf-8") as said:
+        """Start it, send it a signal after so many seconds, and return its exit code."""
+        with open(folder / "log", "a", encoding="utf-8") as log:
             process = subprocess.Popen(
                 [*self.command, *more],
                 cwd=folder,
-                stdout=said,
-                stderr=said,
+                stdout=log,
+                stderr=log,
                 env=os.environ | {"PYTHONPATH": str(ROOT)},
             )
         try:
-            process.wait(after if blow else 600)
+            process.wait(after if kill else 600)
         except subprocess.TimeoutExpired:
-            process.send_signal(blow or signal.SIGKILL)
+            process.send_signal(kill or signal.SIGKILL)
         return process.wait(120)
 
     def made(self, folder: Path) -> torch.Tensor:
+        """The images that it made, one batch."""
         return torch.cat([load_image(folder / image) for image in self.images])
 
 
 def prepare(folder: Path, steps: int) -> None:
-    """Two images and a notebook."""
+    """Make two images and a notebook."""
     (folder / "notebooks").mkdir(parents=True)
     maker = torch.Generator().manual_seed(0)
     for name in ("photo.png", "painting.png"):
@@ -93,19 +94,19 @@ def prepare(folder: Path, steps: int) -> None:
 
 
 def main() -> None:
-    """Kill, and report."""
+    """Kill runs and report."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--kills", type=int, default=50, help="signals that hit (default: 50)")
-    parser.add_argument("--seed", type=int, default=0, help="of the moments (default: 0)")
-    parser.add_argument("--steps", type=int, default=400, help="of each run (default: 400)")
+    parser.add_argument("--kills", type=int, default=50, help="number of kills (default: 50)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the moments (default: 0)")
+    parser.add_argument("--steps", type=int, default=400, help="steps of each run (default: 400)")
     options = parser.parse_args()
-    dice, steps = random.Random(options.seed), options.steps
+    rng, steps = random.Random(options.seed), options.steps
     asked = ["photo.png", "painting.png", "-o", "out.png", "--bits", "16", "--size", "32"]
     asked += ["--steps", str(steps), "--checkpoint", "run.safetensors"]
     transfer = Run("transfer", ["-c", OFTEN, "transfer", *asked], ["out.png"])
     names = ["--notebooks", "notebooks", "--output", "out", "--checkpoint"]
-    figures = Run("figures", ["-m", "stylelab", "figures", *names], ["out/1.png", "out/2.png"])
+    figures = Run("figures", ["-m", "stylelab.cli", "figures", *names], ["out/1.png", "out/2.png"])
     with tempfile.TemporaryDirectory(prefix="stylelab-kill-") as scratch:
         total, ended, resumed = {"SIGTERM": 0, "SIGKILL": 0}, 0, 0
         shares = ((transfer, options.kills - options.kills // 5), (figures, options.kills // 5))
@@ -123,26 +124,26 @@ def main() -> None:
                 prepare(folder, steps)
                 code = -1
                 while code:
-                    blow = dice.choice((signal.SIGTERM, signal.SIGKILL)) if hits < kills else None
+                    kill = rng.choice((signal.SIGTERM, signal.SIGKILL)) if hits < kills else None
                     before = len(list(folder.rglob("*.safetensors")))
-                    code = run.once(folder, blow, dice.uniform(0.2, 1.0) * run.seconds)
+                    code = run.once(folder, kill, rng.uniform(0.2, 1.0) * run.seconds)
                     hits += code != 0
                     resumed += code != 0 and before > 0
                     if code:
-                        total[blow.name if blow else "none"] += 1
+                        total[kill.name if kill else "none"] += 1
                     if code not in (0, 130, -signal.SIGTERM, -signal.SIGKILL):
-                        print((folder / "said").read_text(encoding="utf-8"))
+                        print((folder / "log").read_text(encoding="utf-8"))
                         raise SystemExit(f"{run.name} ended with exit code {code}")
                 if not torch.equal(run.made(folder), expected):
-                    raise SystemExit(f"{run.name}: after {hits} kills the image is another")
+                    raise SystemExit(f"{run.name}: after {hits} kills the image differs")
                 left = [p.name for p in folder.rglob("*") if "safetensors" in p.name]
                 if left:
-                    raise SystemExit(f"{run.name} ended well and left {', '.join(left)} behind")
+                    raise SystemExit(f"{run.name} finished and left {', '.join(left)} behind")
                 ended += 1
-                print(f"{run.name}: {hits} of {kills} kills, {ended} runs ended", flush=True)
+                print(f"{run.name}: {hits} of {kills} kills, {ended} runs finished", flush=True)
     how = ", ".join(f"{count} {name}" for name, count in total.items())
     print(f"survived {sum(total.values())} kills ({how}), {resumed} of them of resumed runs;")
-    print(f"{ended} runs ended, each with the same image bit for bit")
+    print(f"{ended} runs finished, each with the same image bit for bit")
 
 
 if __name__ == "__main__":

@@ -1,23 +1,26 @@
-"""What is known of a small network, and how well it agrees with its teacher.
+"""Measure a small network, and how well it agrees with its teacher.
 
     python tools/measure.py [NETWORK]
     python tools/measure.py [NETWORK] --teacher vgg19_16x.pth --images FOLDER
 
-Alone: the file's size and hash, its filters, and what was measured when it was made (it stands in
-the file's header). With the teacher and the training images: the same, measured again on the images
-that were held out. NETWORK is a name or a `.safetensors` file.
+The first form prints the file's size and hash, its filters, and the measurements in its header,
+from when it was made. The second one also measures again, on the images that were held out of
+training. NETWORK is a name or a `.safetensors` file.
 """
 
 import argparse
 import json
+from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 import safetensors
+import torch
 
 from stylelab import gallery, load, networks
 from stylelab.distil import crops, readouts
 from stylelab.files import local
-from stylelab.vgg import STYLE_LAYERS
+from stylelab.vgg import STYLE_LAYERS, VGG
 
 
 def table(errors: dict, agreement: dict) -> str:
@@ -31,6 +34,25 @@ def table(errors: dict, agreement: dict) -> str:
     return "\n".join(lines)
 
 
+def align(
+    student: VGG, teacher: VGG, files: Sequence[Path], size: int = 256
+) -> dict[str, torch.Tensor]:
+    """The readouts of a finished student, turned to where they come nearest to the teacher's.
+
+    A readout R is stored up to a rotation, which changes no distance. To predict the teacher's
+    features themselves, Q R with the orthonormal Q that fits best on `files` is needed (orthogonal
+    Procrustes problem): `(m, N_l + 1)` per layer.
+    """
+    products, aligned = defaultdict(int), {}
+    for layer, x, y in readouts.features_and_targets(student, teacher, files, size):
+        products[layer] += y @ x.T / x.shape[1]
+    for layer, product in products.items():
+        readout = student.readout(layer).cpu().double()
+        u, _, v = torch.linalg.svd(product @ readout.T, full_matrices=False)
+        aligned[layer] = u @ v @ readout
+    return aligned
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -38,7 +60,9 @@ def main() -> None:
     parser.add_argument("network", nargs="?", default="vgg19-mini")
     parser.add_argument("--teacher", help="a network's name or weights file")
     parser.add_argument("--images", type=Path, help="the folder of training images")
-    parser.add_argument("--pairs", type=int, default=200, help="of held-out images (default: 200)")
+    parser.add_argument(
+        "--pairs", type=int, default=200, help="pairs of images (default: 200)"
+    )
     options = parser.parse_args()
     named = options.network in networks.names()
     path = local.ASSETS / f"{options.network}.safetensors" if named else Path(options.network)
@@ -60,8 +84,10 @@ def main() -> None:
         teacher = load(options.teacher)
         files, held_out = crops.split(options.images)
         if [file.name for file in held_out] != header["held_out"]:
-            raise SystemExit(f"{options.images} holds other images than those held out in training")
-        aligned = readouts.align(network, teacher, files[::4])
+            raise SystemExit(
+                f"{options.images} lacks the images held out in training"
+            )
+        aligned = align(network, teacher, files[::4])
         errors = readouts.relative_errors(network, aligned, teacher, held_out)
         agreement = readouts.style_agreement(network, teacher, held_out, options.pairs)
         worst = min(agreement[layer]["correlation"] for layer in STYLE_LAYERS)

@@ -1,11 +1,11 @@
-"""Change a module in every small way, one at a time, and look whether its tests notice.
+"""Change a module in many small ways, one at a time, and count the changes its tests notice.
 
     pip install mutmut
     python tools/mutants.py stylelab/losses.py stylelab/vgg.py
 
 Works in a copy, with the tests and modules of `[tool.mutmut]` in pyproject.toml. Prints the changes
-that no test noticed, then how many there were. Ends with exit code 1 if fewer than `--least` per
-cent of a module's changes were noticed. Takes about a second a change. Not on Windows.
+that no test noticed, then the numbers. The exit code is 1 if the tests noticed fewer than `--least`
+per cent of a module's changes. It takes about a second a change. Not for Windows.
 """
 
 import argparse
@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def mutmut(folder: Path, *arguments: str) -> str:
-    """What a command of mutmut prints; what it says of errors goes to the terminal."""
+    """The standard output of a command of mutmut; its errors go to the terminal."""
     return subprocess.run(
         [sys.executable, "-m", "mutmut", *arguments],
         cwd=folder,
@@ -35,10 +35,11 @@ def mutmut(folder: Path, *arguments: str) -> str:
 
 
 def main() -> int:
+    """Change, test and report; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("modules", nargs="+", help="such as stylelab/losses.py")
-    parser.add_argument("--processes", type=int, default=1, help="tests run at a time")
-    parser.add_argument("--least", type=float, default=85.0, help="per cent to be noticed")
+    parser.add_argument("--processes", type=int, default=1, help="tests to run at the same time")
+    parser.add_argument("--least", type=float, default=85.0, help="per cent that must be noticed")
     options = parser.parse_args()
     modules = [Path(module).resolve().relative_to(ROOT) for module in options.modules]
     patterns = [".".join((*module.with_suffix("").parts, "*")) for module in modules]

@@ -1,8 +1,8 @@
-"""A picture of a page of the book, as docs/book.png is one of its front page: `make book` first.
+"""Take a picture of a page of the book, such as docs/book.png; run `make book` first.
 
     python tools/screenshots.py [--size 1280x800] [--page book/index.html] [--output docs/book.png]
 
-needs playwright and an installed Chromium or Chrome.
+It needs playwright and an installed Chromium or Chrome.
 """
 
 import argparse
@@ -15,17 +15,16 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Browser, sync_playwright
 
-from stylelab.cli.exits import guarded
-from stylelab.errors import SettingError, StylelabError
+from stylelab.errors import StylelabError
 from stylelab.files.local import atomic
 
 ROOT = Path(__file__).resolve().parents[1]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
 
 
-def main() -> int:
-    """Take it; returns the exit code."""
+def main() -> None:
+    """Take the picture that the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--book", type=Path, default=ROOT / "build" / "book")
@@ -33,26 +32,24 @@ def main() -> int:
     parser.add_argument("--size", default="1280x800", help="of the window (default: 1280x800)")
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "book.png")
     options = parser.parse_args()
-
-    def work() -> int:
-        width, _, height = options.size.partition("x")
-        if not (width.isdecimal() and height.isdecimal()):
-            raise SettingError(f"--size must be as 1280x800, got {options.size!r}")
+    width, _, height = options.size.partition("x")
+    if not (width.isdecimal() and height.isdecimal()):
+        parser.error(f"--size must look like 1280x800, got {options.size!r}")
+    try:
         take(options.book / options.page, options.output, int(width), int(height))
-        print(f"{options.output}: {options.output.stat().st_size / 1000:.0f} kB")
-        return 0
-
-    return guarded(work)
+    except StylelabError as error:
+        parser.exit(1, f"{parser.prog}: {error}\n")
+    print(f"{options.output}: {options.output.stat().st_size / 1000:.0f} kB")
 
 
 @contextmanager
 def browser() -> Iterator[Browser]:
-    """The browser that this computer has, without a window; StylelabError if there is none."""
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if found is None:
-        raise StylelabError(f"none of {', '.join(BROWSERS)} is installed")
+    """An installed browser without a window; StylelabError if there is none."""
+    executable = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if executable is None:
+        raise StylelabError(f"install one of {', '.join(BROWSERS)}")
     with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=found, args=QUIET)
+        running = playwright.chromium.launch(executable_path=executable, args=FLAGS)
         yield running
         running.close()
 
@@ -61,7 +58,7 @@ def take(page_file: Path, output: Path, width: int, height: int) -> None:
     """Save what a window of `width` x `height` pixels shows of a page, in 256 colours.
 
     Raises:
-        StylelabError: if the page or a browser is not there.
+        StylelabError: if there is no such page or no browser.
     """
     if not page_file.is_file():
         raise StylelabError(f"{page_file} does not exist; run make book")
@@ -75,4 +72,4 @@ def take(page_file: Path, output: Path, width: int, height: int) -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    main()

@@ -1,1 +1,1 @@
-"""The playground and the lecture, for a notebook's page. Only the command line imports it."""
+"""The playground and the lecture page, for notebooks. Only `cli` may import it."""

@@ -1,7 +1,7 @@
-"""What is seen of a running transfer, as HTML: pictures as JPEG, losses as a drawing in SVG.
+"""A running transfer as HTML: pictures as JPEG, loss curves as SVG.
 
-Both are made several times a second while the transfer needs the same processor, so that the page
-is sent little and nothing is drawn with matplotlib.
+Both are sent several times a second while the transfer uses the same processor, so they are small
+and matplotlib, which takes longer, is not used.
 """
 
 import base64
@@ -14,56 +14,31 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from stylelab.errors import SettingError
 from stylelab.figures import COLOURS
-from stylelab.images import resize
+from stylelab.vgg import resize
 
-WIDE, HIGH, LEFT, RIGHT, TOP, BOTTOM = 560, 150, 46, 128, 8, 22  # of the curves, and margins
-POINTS = 150  # of a curve at most: more cannot be told apart at this width
+WIDE, HIGH, LEFT, RIGHT, TOP, BOTTOM = 560, 150, 46, 128, 8, 22  # the drawing and its margins
+POINTS = 150  # at most, on each curve: more cannot be told apart at this width
+DECADES = 6  # at most, on the axis of losses
 
-STYLE = """<style>
-.stylelab { max-width: 1180px; overflow: hidden; }
-.stylelab .left { flex: 0 0 326px; padding-right: 14px; overflow: hidden; }
-.stylelab .left .heading { font-weight: 600; font-size: 12px; line-height: 20px; padding-top: 4px;
-  border-top: 1px solid var(--jp-border-color2, #ddd); margin-top: 3px; }
-.stylelab .right { flex: 1 1 0; min-width: 0; overflow: hidden; }
-.stylelab .right button { flex: 1 1 0; min-width: 0; width: auto; padding: 0 4px; }
-.stylelab .widget-upload { font-size: 0; padding: 0; flex: 0 0 34px !important; height: 28px;
-  display: flex; align-items: center; justify-content: center; }
-.stylelab .widget-upload i { font-size: 13px; margin: 0; line-height: 1; }
-.stylelab .left .layer { height: 25px; align-items: center; }
-.stylelab .left .layer > * { margin-top: 0; margin-bottom: 0; }
-.stylelab .left .layer .widget-label { display: none; }
-.stylelab .left .layer .widget-checkbox label { display: flex; align-items: center; }
-.stylelab .left select, .stylelab .left input { min-width: 0; }
-.stylelab .preview { height: 316px; margin: 4px 0; background: var(--jp-layout-color2, #f3f3f3); }
-.stylelab .preview .widget-html-content { width: 100%; height: 100%; text-align: center; }
-.stylelab .preview img { width: 100%; object-fit: contain; }
-.stylelab .left img { width: 54px; object-fit: cover; border-radius: 2px; display: block; }
-.stylelab .kept img { object-fit: contain; max-width: 216px; }
-.stylelab .kept { line-height: 16px; font-size: 12px; }
-.stylelab .kept p { margin: 2px 0; line-height: 16px; }
-.stylelab .message { min-height: 34px; }
-.stylelab .message .widget-html-content { font-size: 12px; line-height: 17px; }
-.stylelab .message .bad { color: var(--jp-error-color0, #b71c1c); font-weight: 600; }
-.stylelab .curves { width: 100%; height: 132px; display: block; color: var(--jp-ui-font-color1); }
-.stylelab .curves text { fill: currentColor; }
-.stylelab .curves .curve, .stylelab .curves .change { fill: none; }
-.stylelab .curves .grid { stroke: currentColor; opacity: .15; }
-.stylelab .curves .change { stroke: currentColor; opacity: .6; stroke-dasharray: 3 3; }
-</style>"""
+
+def jpeg(image: Tensor, quality: int = 88) -> bytes:
+    """`image` `(1, 3, H, W)`, sRGB in [0, 1], as a JPEG file."""
+    pixels = image[0].clamp(0, 1).mul(255).round().byte().permute(1, 2, 0).cpu().numpy()
+    buffer = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, "JPEG", quality=quality)
+    return buffer.getvalue()
+
+
+def image_tag(picture: bytes, alt: str, attributes: str = "") -> str:
+    """An `<img>` that holds a JPEG file, with a description and further HTML attributes."""
+    data = base64.b64encode(picture).decode()
+    return f'<img alt="{escape(alt)}" src="data:image/jpeg;base64,{data}" {attributes}>'
 
 
 def picture(image: Tensor, alt: str, *, height: str = "100%") -> str:
     """An `<img>` of `image` `(1, 3, H, W)`, sRGB in [0, 1], fitted into `height` of CSS."""
-    pixels = image[0].clamp(0, 1).mul(255).round().byte().permute(1, 2, 0).cpu().numpy()
-    buffer = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, "JPEG", quality=88)
-    data = base64.b64encode(buffer.getvalue()).decode()
-    return (
-        f'<img alt="{escape(alt)}" decoding="sync" style="height: {escape(height)}" '
-        f'src="data:image/jpeg;base64,{data}">'
-    )
+    return image_tag(jpeg(image), alt, f'decoding="sync" style="height: {escape(height)}"')
 
 
 def before_after(before: Tensor, after: Tensor, share: float) -> Tensor:
@@ -72,13 +47,8 @@ def before_after(before: Tensor, after: Tensor, share: float) -> Tensor:
     Args:
         before: `(1, 3, H, W)`, resized to the size of `after` if it has another.
         after: `(1, 3, H, W)`, sRGB in [0, 1].
-        share: of the width that is `before`, in [0, 1]; at 0 and 1 there is no line.
-
-    Raises:
-        SettingError: for another share.
+        share: the part of the width that shows `before`, in [0, 1]; 0 and 1 draw no line.
     """
-    if not 0 <= share <= 1:
-        raise SettingError(f"share must be in [0, 1], got {share}")
     width, both = after.shape[3], after.clone()
     cut = round(share * width)
     both[..., :cut] = resize(before, tuple(after.shape[2:]))[..., :cut]
@@ -91,12 +61,12 @@ def before_after(before: Tensor, after: Tensor, share: float) -> Tensor:
 def curves(
     losses: Sequence[tuple[int, Mapping[str, float]]], steps: int, changes: Sequence[int] = ()
 ) -> str:
-    """An `<svg>` of weighted losses by step, on a log scale: each term, and the total in bold.
+    """An `<svg>` of weighted losses by step on a log scale: each term, and the total in bold.
 
     Args:
         losses: (step, weighted loss by term) in order of steps.
-        steps: where the axis of steps ends, unless the losses go on.
-        changes: steps at which the objective changed: a dashed line each.
+        steps: the end of the axis of steps, unless there are losses beyond it.
+        changes: steps at which the objective changed; each gets a dashed line.
     """
     names = list(dict.fromkeys(name for _, terms in losses for name in terms))
     rows = [(step, {**terms, "total": sum(terms.values())}) for step, terms in losses]
@@ -105,7 +75,7 @@ def curves(
         return _svg("Losses: none yet", "")
     last = max(steps, rows[-1][0], 1)
     low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
-    low = max(low, high - 6)  # what is smaller than that does not matter
+    low = max(low, high - DECADES)
     high = max(high, low + 1)
 
     def x(step: float) -> float:

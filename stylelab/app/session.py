@@ -1,16 +1,16 @@
-"""A style transfer that runs in the background: to be watched, paused, changed and stopped.
+"""A style transfer that runs in the background: watch it, pause it, change it, stop it.
 
-    run = Session(content, style, Settings(alpha_beta=1e-2, steps=200))
-    run.pause(step=50)
-    run.start()
-    run.wait()
-    run.change(alpha_beta=1e-3)  # from the current image on
-    run.resume()
-    picture = run.wait().best
+    session = Session(content, style, Settings(alpha_beta=1e-2, steps=200))
+    session.pause(step=50)
+    session.start()
+    session.wait()
+    session.change(alpha_beta=1e-3)  # continues from the current image
+    session.resume()
+    picture = session.wait().best
 
-The thread consumes the generator `stylelab.lbfgs.lbfgs` and looks at what is wanted of it between
-two states. A change makes a new objective, and a new L-BFGS from the current iterate: the curvature
-that the old one had gathered is that of another function.
+A thread runs `stylelab.optimisation.optimise` with a hook that obeys these requests between two
+steps. A change of the objective starts a new optimisation from the current image: the curvature
+that L-BFGS has collected belongs to the old objective.
 """
 
 import math
@@ -19,16 +19,19 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
 from stylelab import networks, synthesis
+from stylelab.engine.devices import pick_device
 from stylelab.errors import SettingError
-from stylelab.images import resize
-from stylelab.lbfgs import State, lbfgs
-from stylelab.runs.settings import LIVE, Settings
-from stylelab.vgg import VGG
+from stylelab.lbfgs import State
+from stylelab.objective import Objective
+from stylelab.optimisation import Run, optimise
+from stylelab.runs.settings import LIVE, OPTIONS, Settings
+from stylelab.vgg import VGG, resize
 
-RUNNING, PAUSED = "running", "paused"
+RUNNING, PAUSED, CHANGED = "running", "paused", "changed"
 ENDS = (FINISHED, STOPPED, FAILED) = ("finished", "stopped", "failed")
 
 
@@ -39,12 +42,13 @@ class Snapshot:
     Attributes:
         status: "ready", "running", "paused", "finished", "stopped" or "failed".
         step: steps done, over all changes.
-        settings: those in force, or asked for and in force from the next step on.
+        settings: the latest, in force from the next step on.
         losses: (step, weighted loss by term) in order. A change adds a second entry for its step:
             the same image under the new objective.
-        changes: (step, settings from there on) of each change made on the way.
-        seconds: computed so far, pauses not counted.
-        error: what ended a failed session.
+        changes: (step, settings from then on) of each change of the objective.
+        seconds: time spent computing, without pauses.
+        error: the exception that ended a failed session.
+        state: the optimiser's state; None before the first.
     """
 
     status: str
@@ -58,32 +62,30 @@ class Snapshot:
 
     @property
     def over(self) -> bool:
-        """Whether no more steps will be done."""
+        """Whether the session has ended, for whatever reason."""
         return self.status in ENDS
 
     @property
-    def image(self) -> Tensor | None:
-        """The current iterate, `(1, 3, H, W)`, sRGB clamped to [0, 1], on the CPU; None before."""
-        return None if self.state is None else _on_cpu(self.state.image)
-
-    @property
     def best(self) -> Tensor | None:
-        """As `image`, the iterate of lowest loss since the last change of the objective."""
-        return None if self.state is None else _on_cpu(self.state.best)
+        """The image of lowest loss since the last change of the objective; None before the first.
+
+        `(1, 3, H, W)`, sRGB clamped to [0, 1], on the CPU.
+        """
+        return None if self.state is None else self.state.best.detach().clamp(0, 1).float().cpu()
 
 
 class Session:
     """One transfer in a background thread. All methods return at once, except `wait`.
 
     Args:
-        content: `(1, 3, H, W)`, sRGB in [0, 1], of any size; `settings.size` is made of it.
-        style: as `content`.
-        settings: what to do.
-        network: a network loaded already; by default `settings.network` is, in the thread.
-        device: where to compute, as `networks.pick_device` reads it; of no effect on `network`.
+        content: `(1, 3, H, W)`, sRGB in [0, 1]; it is resized to `settings.size`.
+        style: the same.
+        settings: what to do; `levels` must be 1, as a session works at one size.
+        network: a network already loaded; None loads `settings.network` in the thread.
+        device: where to load it, as `engine.devices.pick_device` reads it.
 
     Raises:
-        SettingError: if the device is not there.
+        SettingError: if the device does not exist, or `settings.levels` is not 1.
     """
 
     def __init__(
@@ -95,30 +97,32 @@ class Session:
         network: VGG | None = None,
         device: str = "auto",
     ) -> None:
-        self.network = network  # once loaded
-        self._images, self._device = (content, style), networks.pick_device(device)
-        self._condition = threading.Condition()  # guards all that follows
+        if settings.levels != 1:
+            raise SettingError(f"levels must be 1 in a session, got {settings.levels}")
+        self.network = network  # None until it is loaded
+        self._images, self._device = (content, style), pick_device(device)
+        self._condition = threading.Condition()  # guards the attributes below
         self._now = Snapshot("ready", 0, settings, (), (), 0.0, None, None)
         self._losses: list[tuple[int, Mapping[str, float]]] = []
         self._wanted, self._pause_at = RUNNING, math.inf
         self._thread: threading.Thread | None = None
 
     def snapshot(self) -> Snapshot:
-        """How it stands."""
+        """The session at this moment."""
         with self._condition:
             return replace(self._now, losses=tuple(self._losses))
 
     def start(self) -> None:
-        """Begin; SettingError if it has begun before: a session is one run."""
+        """Start the thread; SettingError if it was started before: a session is one run."""
         with self._condition:
             if self._thread is not None:
-                raise SettingError("this session was started before; make a new one")
+                raise SettingError("this session was started before; make a new Session")
             self._set(status=RUNNING)
             self._thread = threading.Thread(target=self._work, name="stylelab", daemon=True)
             self._thread.start()
 
     def pause(self, step: int | None = None) -> None:
-        """Pause after `step`, or after the step that is being done; no effect once it is over."""
+        """Pause after `step`, by default after the current one; no effect once it is over."""
         with self._condition:
             if step is not None and step > self._now.step:
                 self._pause_at = step
@@ -126,31 +130,34 @@ class Session:
                 self._want(PAUSED)
 
     def resume(self) -> None:
-        """Go on after a pause."""
+        """Continue after a pause."""
         self._want(RUNNING)
 
     def stop(self) -> None:
-        """End after the step that is being done; image and losses stay readable."""
+        """End after the current step; image and losses stay available."""
         self._want(STOPPED)
 
     def change(self, **changes: object) -> Settings:
-        """Change settings from the current image on, or for the start; returns the new ones.
+        """Change settings; a session that runs continues from its current image.
 
         Args:
-            changes: any of `settings.LIVE`.
+            changes: any of `runs.settings.LIVE`.
+
+        Returns:
+            The new settings.
 
         Raises:
-            SettingError: for another setting, a value out of range, or a session that is over.
+            SettingError: for any other setting, a value out of range, or a session that is over.
             NetworkError: for a layer that the network does not have.
         """
         if fixed := sorted(set(changes) - set(LIVE)):
             raise SettingError(
-                f"{fixed[0]} cannot change while a transfer runs, only {', '.join(LIVE)}; "
-                "make a new session"
+                f"{fixed[0]} cannot change during a transfer, only {', '.join(LIVE)} can; "
+                "make a new Session"
             )
         with self._condition:
             if self._now.over:
-                raise SettingError("this session is over; make a new one for other settings")
+                raise SettingError("this session is over; make a new Session for other settings")
             settings = replace(self._now.settings, **changes)
             if self.network is not None:
                 self.network.check_layers(settings.layers)
@@ -158,17 +165,18 @@ class Session:
             return settings
 
     def wait(self, step: int | None = None, timeout: float | None = None) -> Snapshot:
-        """Block until `step` steps are done, or it is paused or over, or `timeout` seconds passed.
+        """Block until `step` steps are done, the session is paused or over, or `timeout` seconds.
 
         Raises:
-            BaseException: what ended a failed session, whatever it was.
+            BaseException: the exception that ended a failed session.
         """
 
         def done() -> bool:
             if step is not None and self._now.step >= step:
                 return True
-            settled = self._wanted == PAUSED  # or about to go on, or to end
-            return {RUNNING: False, PAUSED: settled}.get(self._now.status, True)
+            if self._now.status == PAUSED:
+                return self._wanted == PAUSED  # otherwise it is about to continue or to end
+            return self._now.status != RUNNING
 
         with self._condition:
             self._condition.wait_for(done, timeout)
@@ -177,10 +185,10 @@ class Session:
             raise now.error
         return now
 
-    def _want(self, what: str) -> None:
+    def _want(self, status: str) -> None:
         with self._condition:
             if self._wanted != STOPPED:
-                self._wanted = what
+                self._wanted = status
                 self._condition.notify_all()
 
     def _set(self, **values: object) -> None:
@@ -189,74 +197,91 @@ class Session:
             self._condition.notify_all()
 
     def _work(self) -> None:
-        """The thread: all that happens in it, errors included, ends up in the snapshot."""
+        """The thread: how the transfer ends, errors included, is kept in the snapshot."""
         try:
-            end = FINISHED if self._optimise() else STOPPED
-            self._set(status=end)
-        except BaseException as error:  # nobody else would hear of it
+            self._set(status=self._transfer())
+        except BaseException as error:  # a thread has no caller to raise it to
             self._set(status=FAILED, error=error)
 
-    def _optimise(self) -> bool:
-        """Do all steps; whether it came to the last one."""
-        settings = self._now.settings
-        network = self.network or networks.load(settings.network, device=self._device)
-        with self._condition:  # from here on, `change` asks the network for its layers
+    def _transfer(self) -> str:
+        """Do all steps, with a new objective after each change of it; how it ended."""
+        name = self._now.settings.network
+        network = self.network or networks.load(name, device=self._device)
+        with self._condition:  # from here on, `change` checks the layers itself
             network.check_layers(self._now.settings.layers)
-            self.network = network
+            self.network, settings = network, self._now.settings
         content, style = (resize(image, settings.size) for image in self._images)
-        image = synthesis.transfer_start(network, content, style, settings.init, settings.seed)
-        step, settings = 0, None
-        while True:  # once for each objective
-            before, settings = settings, self._now.settings
-            if before is not None:  # settings with which no step was done do not count
-                earlier = [change for change in self._now.changes if change[0] < step]
-                self._set(changes=(*earlier, (step, settings)))
-            objective = synthesis.transfer_objective(
-                network,
-                content,
-                [style],
-                [settings.alpha_beta],
-                [settings.style_weights],
-                content_layer=settings.content_layer,
-            )
-            first = step
-            for state in self._timed(lbfgs(objective.value_and_grad, image)):
-                step, image = first + state.step, state.image
-                self._report(step, state)
-                if not self._may_go_on():
-                    return False
-                if self._now.settings.objective != settings.objective:
-                    break
-                if step >= self._now.settings.steps:
-                    return True
-
-    def _timed(self, states: Iterator[State]) -> Iterator[State]:
-        """`states`, the time that each takes added to the snapshot's."""
+        transfer = settings.as_transfer(content, style)
+        objective = synthesis.transfer_objective(network, [transfer])
+        image = synthesis.transfer_start(network, [transfer])
+        hooks = [*network.hooks, self._hook]
         while True:
-            began = time.perf_counter()
-            state = next(states)
-            self._set(seconds=self._now.seconds + time.perf_counter() - began)
-            yield state
+            self._in_force, self._first = settings, self._now.step
+            optimise(objective, image, OPTIONS["steps"].most, hooks=hooks, progress=False)
+            if self._outcome != CHANGED:
+                return self._outcome
+            image, settings = self._now.state.image, self._now.settings
+            if settings.layers == self._in_force.layers:
+                objective = _reweighted(objective, settings)
+            else:
+                transfer = settings.as_transfer(content, style)
+                objective = synthesis.transfer_objective(network, [transfer])
+            # A later change at the same step replaces the earlier one.
+            earlier = [change for change in self._now.changes if change[0] < self._now.step]
+            self._set(changes=(*earlier, (self._now.step, settings)))
 
-    def _report(self, step: int, state: State) -> None:
-        terms = {name: float(value[0]) for name, value in state.terms.items()}
+    def _hook(self, run: Run, states: Iterator[State]) -> Iterator[State]:
+        """Report each state, then wait while paused; return at the end or after a change."""
+        began = time.perf_counter()
+        for state in states:
+            if state.step == len(run.earlier):  # the first state, perhaps of a checkpoint
+                self._losses += enumerate(map(_values, run.earlier), self._first)
+                began -= run.seconds
+            self._report(state, time.perf_counter() - began)
+            yield state
+            self._outcome = self._next()
+            if self._outcome != RUNNING:
+                return
+            began = time.perf_counter()
+        self._outcome = FINISHED  # no step lowers the loss any more
+
+    def _report(self, state: State, seconds: float) -> None:
+        step, values = self._first + state.step, _values(state.terms)
         with self._condition:
-            self._losses.append((step, terms))
+            self._losses.append((step, values))
             if step >= self._pause_at:
                 self._pause_at = math.inf
                 self._want(PAUSED)
-            self._set(step=step, state=state)
+            self._set(step=step, state=state, seconds=self._now.seconds + seconds)
 
-    def _may_go_on(self) -> bool:
-        """Wait while a pause is wanted; whether to go on after it."""
+    def _next(self) -> str:
+        """Wait while a pause is wanted; whether the session is then running, changed or over."""
         with self._condition:
             if self._wanted == PAUSED:
                 self._set(status=PAUSED)
                 self._condition.wait_for(lambda: self._wanted != PAUSED)
                 if self._wanted == RUNNING:
                     self._set(status=RUNNING)
-            return self._wanted == RUNNING
+            if self._wanted == STOPPED:
+                return STOPPED
+            if self._now.settings.objective != self._in_force.objective:
+                return CHANGED
+            return FINISHED if self._now.step >= self._now.settings.steps else RUNNING
 
 
-def _on_cpu(image: Tensor) -> Tensor:
-    return image.detach().clamp(0, 1).float().cpu()
+def _reweighted(objective: Objective, settings: Settings) -> Objective:
+    """`objective` with the weights of `settings`; its targets need not be computed again."""
+    weights = {f"style {layer}": weight for layer, weight in settings.style_weights.items()}
+    weights[f"content {settings.content_layer}"] = settings.alpha_beta
+    weights["total variation"] = settings.tv_weight
+    terms = [
+        replace(term, weight=torch.full_like(term.weight, weights[term.name]))
+        for term in objective.terms
+    ]
+    return Objective(objective.network, terms)
+
+
+def _values(terms: Mapping[str, Tensor]) -> dict[str, float]:
+    """The loss of each term, in one transfer from the device."""
+    values = torch.stack([loss[0] for loss in terms.values()]).tolist()
+    return dict(zip(terms, values, strict=True))

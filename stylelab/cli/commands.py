@@ -3,16 +3,13 @@
 from argparse import Namespace
 from pathlib import Path
 
-from torch import Tensor
-
-from stylelab import gallery, images, networks, synthesis
+from stylelab import gallery, networks
 from stylelab.cli.exits import FAILED, INTERRUPTED, complain, say
-from stylelab.engine import checkpoint
-from stylelab.errors import DownloadError, ImageError, SettingError, StylelabError
-from stylelab.files.download import sha256_of
+from stylelab.cli.painting import transfer
+from stylelab.errors import DownloadError, SettingError, StylelabError
 from stylelab.runs import notebooks as runner
-from stylelab.runs.settings import Settings, metadata
-from stylelab.vgg import CONTENT_LAYER, STYLE_LAYERS, VGG
+
+__all__ = ["distil", "fetch", "figures", "lecture", "list_networks", "transfer", "verify"]
 
 
 def figures(arguments: Namespace) -> int:
@@ -39,7 +36,7 @@ def figures(arguments: Namespace) -> int:
 
 
 def verify(arguments: Namespace) -> int:
-    """Print what there is to say of a folder's figures, and whether all of it is well."""
+    """Print a table of a folder's figures; the exit code says whether all of them hold."""
     try:
         from stylelab.figures.verify import verify
     except ModuleNotFoundError as error:
@@ -56,61 +53,8 @@ def verify(arguments: Namespace) -> int:
     return 0 if well else complain(f"not all figures of {folder} are as they should be; see above")
 
 
-def transfer(arguments: Namespace) -> int:
-    """Paint one image in the style of another; all that can be wrong is found before the work."""
-    output = images.check_output(arguments.output, bits=arguments.bits)
-    paths = {"content": _image(arguments.content), "style": _image(arguments.style)}
-    if output.exists() and any(output.samefile(path) for path in paths.values()):
-        raise SettingError(f"--output {output} is one of the two images; name another file")
-    kept = checkpoint.at(arguments.checkpoint)
-    if kept and kept.path.resolve() in (path.resolve() for path in (output, *paths.values())):
-        raise SettingError(f"--checkpoint {kept.path} is one of the images; name another file")
-    names = ("network", "size", "alpha_beta", "init", "steps", "seed")
-    settings = Settings(**{name: getattr(arguments, name) for name in names})
-    originals = {role: images.load_image(path) for role, path in paths.items()}
-    device = networks.pick_device(arguments.device)
-    network = networks.load(arguments.network, device=device)
-    content, style = (
-        _fit(original, paths[role], arguments.size, network) for role, original in originals.items()
-    )
-    say(
-        f"{arguments.content} ({_sides(content)}) in the style of {arguments.style} "
-        f"({_sides(style)}): network {network.name} on {device}, alpha/beta "
-        f"{arguments.alpha_beta:g}, {arguments.steps} steps from {arguments.init}"
-        + (f" on each of {arguments.levels} levels" if arguments.levels > 1 else ""),
-    )
-    asked = {name: getattr(settings, name) for name in ("alpha_beta", "init", "steps", "seed")}
-    result = synthesis.transfer(
-        network, content, style, levels=arguments.levels, checkpoint=kept, **asked
-    )
-    texts = metadata(
-        settings,
-        {role: {"file": path.name, "sha256": sha256_of(path)} for role, path in paths.items()},
-        network,
-        **{"levels": arguments.levels, "steps_done": result.steps},
-        **{"seconds": round(result.seconds, 1)},
-        **{"first_loss": float(result.losses[0]), "best_loss": float(result.losses.min())},
-    )
-    images.save_image(result.images, output, bits=arguments.bits, metadata=texts)
-    if result.stuck:
-        return complain(
-            f"no step led to a finite loss any more after step {result.steps}; "
-            f"the best image so far is {output}"
-        )
-    if result.interrupted:
-        done = f"after {result.steps} of {arguments.steps} steps"
-        later = f"; the same command goes on from {kept.path}" if kept else ""
-        return complain(
-            f"interrupted {done}; the best image so far is {output}{later}", INTERRUPTED
-        )
-    if kept:
-        kept.remove()
-    say(f"{output}: {result.steps} steps in {result.seconds:.0f} s")
-    return 0
-
-
 def fetch(arguments: Namespace) -> int:
-    """Download what was asked for; where something cannot be had, the others still are."""
+    """Download what was asked for; one download that fails does not stop the others."""
     remote = [name for name in networks.names() if networks.info(name).url]
     pictures = gallery.names("paper")
     groups = {"images": pictures, "all": [*pictures, *remote]}
@@ -130,7 +74,7 @@ def fetch(arguments: Namespace) -> int:
     return code
 
 
-def show_networks(arguments: Namespace) -> int:
+def list_networks(arguments: Namespace) -> int:
     """Print the networks known by name."""
     print(f"{'name':<12} {'here':<9} {'size':>7}  {'licence':<36} what it is")
     for name in networks.names():
@@ -142,32 +86,23 @@ def show_networks(arguments: Namespace) -> int:
     return 0
 
 
-def _image(name: str) -> Path:
-    """The file of that path, else the gallery's image of that name."""
-    if Path(name).exists():
-        return Path(name)
-    if name in gallery.names():
-        return gallery.path(name)
-    known = ", ".join(gallery.names())
-    raise ImageError(f"{name} does not exist; give an image file, or a name out of {known}")
+def lecture(arguments: Namespace) -> int:
+    """Write the page of a run's pictures."""
+    from stylelab.app.lecture import write_page
+
+    page = write_page(Path(arguments.run), Path(arguments.page), quality=arguments.quality)
+    say(f"{page}: {page.stat().st_size / 1e6:.1f} MB")
+    return 0
 
 
-def _fit(original: Tensor, path: Path, size: int, network: VGG) -> Tensor:
-    """`original` with a longer side of `size`, if both have enough pixels for the network."""
-    least = network.min_size([CONTENT_LAYER, *STYLE_LAYERS])
-    if min(original.shape[2:]) < least:
-        raise ImageError(
-            f"{path} has {_sides(original)} pixels; network {network.name} needs at least {least} "
-            "on each side: choose a larger image"
-        )
-    image = images.resize(original, size)
-    if min(image.shape[2:]) < least:
-        raise SettingError(
-            f"{path} has {_sides(image)} pixels at --size {size}; network {network.name} needs at "
-            f"least {least} on each side: choose a larger --size"
-        )
-    return image
+def distil(arguments: Namespace) -> int:
+    """Train a small network, and export it."""
+    from dataclasses import fields
 
+    from stylelab.distil.training import Recipe, train_and_export
 
-def _sides(image: Tensor) -> str:
-    return f"{image.shape[3]} x {image.shape[2]}"
+    recipe = Recipe(**{each.name: getattr(arguments, each.name) for each in fields(Recipe)})
+    images, output = Path(arguments.images), Path(arguments.output)
+    return train_and_export(
+        arguments.teacher, arguments.pooling, images, output, recipe, arguments.device
+    )

@@ -1,1 +1,2 @@
-"""Training `vgg19-mini` on a larger network, its teacher. Only the command line imports it."""
+"""Training `vgg19-mini` to stand in for a larger network. Imports the method and `files`; only
+`cli` imports it."""

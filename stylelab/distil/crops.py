@@ -1,21 +1,29 @@
-"""Training images: which are held out, and random crops of the others."""
+"""Training images: which are held out, and random crops of the others.
 
-import random
+Crops are made by torchvision's transforms since `vgg19-mini` was trained: brightness, contrast,
+saturation and hue vary, where its own crops had random gains and offsets of the RGB channels.
+"""
+
 from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torchvision.transforms import v2
+from torchvision.transforms.v2.functional import resize, to_dtype
 
 from stylelab.errors import SettingError
-from stylelab.images import load_image, resize
+from stylelab.images import load_image
 
 
 def split(folder: Path, every: int = 20) -> tuple[list[Path], list[Path]]:
     """(training files, held-out files): every 20th image by name is held out.
 
-    Training images that look like a held-out one (16 x 16 thumbnails correlating above 0.97) are
-    left out of both, so that no copy of a held-out image is trained on.
+    Images that look like a held-out one are in neither list: no copy of a held-out image is trained
+    on. Two images look alike if their thumbnails of 16 x 16 pixels correlate above 0.97.
+
+    Raises:
+        SettingError: if the folder holds fewer than 40 images.
     """
     files = sorted(p for p in Path(folder).glob("*") if p.suffix.lower() in (".jpg", ".png"))
     if len(files) < 2 * every:
@@ -24,50 +32,44 @@ def split(folder: Path, every: int = 20) -> tuple[list[Path], list[Path]]:
         )
     thumbs = torch.stack([F.adaptive_avg_pool2d(load_image(f)[0], 16).flatten() for f in files])
     thumbs = F.normalize(thumbs - thumbs.mean(1, keepdim=True))
-    held = torch.arange(len(files)) % every == 0
-    copies = (thumbs @ thumbs[held].T).amax(1) > 0.97
-    train = [f for f, skip in zip(files, held | copies, strict=True) if not skip]
-    return train, [f for f, is_held in zip(files, held, strict=True) if is_held]
+    held_out = torch.arange(len(files)) % every == 0
+    train = (thumbs @ thumbs[held_out].T).amax(1) <= 0.97  # a held-out image is its own copy
+    return tuple(
+        [file for file, chosen in zip(files, part, strict=True) if chosen]
+        for part in (train, held_out)
+    )
 
 
 class Crops:
-    """Random training crops out of images held in memory as bytes, at two scales."""
+    """Random crops of images, which are kept in memory in 8 bits at full and at half size."""
 
     def __init__(self, files: list[Path], size: int) -> None:
-        self.size, self.images = size, []
-        for file in files:
-            image = load_image(file)
-            for scale in (1.0, 0.5):
-                height, width = (round(scale * side) for side in image.shape[2:])
-                if min(height, width) >= size:
-                    small = image if scale == 1.0 else resize(image, (height, width))
-                    self.images.append((small[0] * 255).round().to(torch.uint8))
+        whole = [to_dtype(load_image(file)[0], torch.uint8, scale=True) for file in files]
+        halves = [resize(image, [side // 2 for side in image.shape[1:]]) for image in whole]
+        self.images = [image for image in whole + halves if min(image.shape[1:]) >= size]
         if not self.images:
             raise SettingError(f"no training image has a side of {size} pixels or more")
+        self.augment = v2.Compose(
+            [
+                v2.RandomCrop(size),
+                v2.RandomHorizontalFlip(),
+                v2.ToDtype(torch.float32, scale=True),
+                v2.ColorJitter(brightness=0.3, contrast=0.2, saturation=0.2, hue=0.05),
+            ]
+        )
 
     def batch(self, count: int, seed: int) -> Tensor:
-        """`(count, 3, size, size)`: jittered crops; a quarter drowned in noise or in another crop.
+        """`(count, 3, size, size)` in [0, 1]: crops, a quarter blended with noise or another crop.
 
-        Optimisation begins at white noise and passes through images no camera takes; without the
-        last quarter the student would be a stranger there.
+        An optimisation that begins at white noise passes through images that no camera takes. The
+        blended quarter prepares the student for them.
         """
-        dice, noise = random.Random(seed), torch.Generator().manual_seed(seed)
-        crops = []
-        for _ in range(count):
-            image = dice.choice(self.images)
-            top, left = (dice.randint(0, side - self.size) for side in image.shape[1:])
-            crop = image[:, top : top + self.size, left : left + self.size]
-            crops.append(crop.flip(2) if dice.random() < 0.5 else crop)
-        x = torch.stack(crops).float() / 255
-
-        def uniform(low: float, high: float, *shape: int) -> Tensor:
-            return low + (high - low) * torch.rand(shape, generator=noise)
-
-        x = x * uniform(0.7, 1.3, count, 1, 1, 1) * uniform(0.85, 1.15, count, 3, 1, 1)
-        x = x + uniform(-0.1, 0.1, count, 1, 1, 1)
-        strange = count // 4
-        share = uniform(0, 1, strange, 1, 1, 1)
-        other = uniform(0, 1, strange, 3, self.size, self.size)
-        other[1::3] = x[strange : 2 * strange][1::3]
-        x[:strange] = (1 - share) * x[:strange] + share * other
-        return x.clamp(0, 1).contiguous(memory_format=torch.channels_last)
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            chosen = torch.randint(len(self.images), (count,))
+            crops = torch.stack([self.augment(self.images[index]) for index in chosen])
+            blended = count // 4
+            other = torch.rand_like(crops[:blended])
+            other[1::3] = crops[blended : 2 * blended][1::3]
+            crops[:blended] = crops[:blended].lerp(other, torch.rand(blended, 1, 1, 1))
+        return crops.contiguous(memory_format=torch.channels_last)

@@ -1,12 +1,13 @@
-"""Fitting a student network's readouts to its teacher, and measuring how well the two agree.
+"""Fitting a student's readouts to its teacher, and measuring how well the two agree.
 
 A readout (see `stylelab.vgg`) maps the student's features, with a constant 1, to the space in which
-the teacher measures. It is fitted by least squares, and shipped as the triangular factor of the
+the teacher measures. It is fitted by least squares and stored as the triangular factor of the
 fitted matrix, which keeps all distances and is no larger than the student.
 """
 
 import json
 import random
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -26,56 +27,31 @@ def _with_ones(features: Tensor) -> Tensor:
     return torch.cat([flat, torch.ones_like(flat[:1])])
 
 
-def _wanted(teacher: VGG, layer: str, features: Tensor) -> Tensor:
-    """What a readout at `layer` is to give: the teacher's features or readout, `(m, H W)`."""
-    readout = teacher.readout(layer)
-    rows = _with_ones(features)
-    return rows[:-1] if readout is None else readout.cpu().double() @ rows
-
-
 @torch.no_grad()
-def _pairs(
+def features_and_targets(
     student: VGG, teacher: VGG, files: Sequence[Path], size: int
 ) -> Iterator[tuple[str, Tensor, Tensor]]:
-    """Each layer of each image: its name, the student's features with ones, what is wanted."""
+    """For each image and layer: the layer, the student's features with ones `(C + 1, H W)`, and
+    what a readout should make of them, the teacher's features or readout `(m, H W)`."""
     layers = [layer for layer in student.layers if layer in teacher.layers]
     for file in files:
-        image = load_image(file, size).to(student.input.weight.device)
-        found, targets = student(image, layers), teacher(image, layers)
+        image = load_image(file, size).to(student.device)
+        found, wanted = student(image, layers), teacher(image, layers)
         for layer in layers:
-            yield layer, _with_ones(found[layer]), _wanted(teacher, layer, targets[layer])
+            target, readout = _with_ones(wanted[layer]), teacher.readout(layer)
+            target = target[:-1] if readout is None else readout.cpu().double() @ target
+            yield layer, _with_ones(found[layer]), target
 
 
 def fit(student: VGG, teacher: VGG, files: Sequence[Path], size: int = 256) -> dict[str, Tensor]:
     """Least-squares readouts of `student`, on images at `size` pixels: `(m, N_l + 1)` per layer."""
-    sums: dict[str, tuple[Tensor, Tensor]] = {}
-    for layer, x, y in _pairs(student, teacher, files, size):
-        products = (x @ x.T / x.shape[1], x @ y.T / x.shape[1])
-        before = sums.get(layer, (0, 0))
-        sums[layer] = tuple(a + b for a, b in zip(before, products, strict=True))
-    fitted = {}
-    for layer, (squares, cross) in sums.items():
-        ridge = 1e-6 * squares.diagonal().mean() * torch.eye(len(squares)).to(squares)
-        fitted[layer] = torch.linalg.solve(squares + ridge, cross).T
-    return fitted
-
-
-def align(student: VGG, teacher: VGG, files: Sequence[Path], size: int = 256) -> dict[str, Tensor]:
-    """The readouts of a finished student, turned to where they come nearest to the teacher's.
-
-    A readout R is stored up to a rotation, which no distance depends on. To predict the teacher's
-    features themselves, Q R with the orthonormal Q that fits best on `files` is needed (orthogonal
-    Procrustes problem): `(m, N_l + 1)` per layer.
-    """
-    crosses: dict[str, Tensor] = {}
-    for layer, x, y in _pairs(student, teacher, files, size):
-        crosses[layer] = crosses.get(layer, 0) + y @ x.T / x.shape[1]
-    aligned = {}
-    for layer, cross in crosses.items():
-        readout = student.readout(layer).cpu().double()
-        u, _, v = torch.linalg.svd(cross @ readout.T, full_matrices=False)
-        aligned[layer] = u @ v @ readout
-    return aligned
+    squares, products = defaultdict(int), defaultdict(int)
+    for layer, x, y in features_and_targets(student, teacher, files, size):
+        squares[layer] += x @ x.T / x.shape[1]
+        products[layer] += x @ y.T / x.shape[1]
+    for matrix in squares.values():
+        matrix.diagonal().add_(1e-6 * matrix.diagonal().mean())  # a ridge
+    return {layer: torch.linalg.solve(squares[layer], products[layer]).T for layer in squares}
 
 
 def relative_errors(
@@ -86,14 +62,15 @@ def relative_errors(
     size: int = 256,
 ) -> dict[str, float]:
     """Per layer, mean squared error of the readout over the teacher's variance, over all images."""
-    sums = {layer: [0.0, 0.0, 0.0, 0] for layer in fitted}
-    for layer, x, y in _pairs(student, teacher, files, size):
-        miss = (fitted[layer] @ x - y).square().sum()
-        for i, value in enumerate((miss, y.square().sum(), y.sum(1), y.shape[1])):
-            sums[layer][i] = sums[layer][i] + value
+    misses, squares, sums, counts = (defaultdict(int) for _ in range(4))
+    for layer, x, y in features_and_targets(student, teacher, files, size):
+        misses[layer] += (fitted[layer] @ x - y).square().sum()
+        squares[layer] += y.square().sum()
+        sums[layer] += y.sum(1)
+        counts[layer] += y.shape[1]
     return {
-        layer: float(miss / (squares - total.square().sum() / count))
-        for layer, (miss, squares, total, count) in sums.items()
+        layer: float(misses[layer] / (squares[layer] - sums[layer].square().sum() / counts[layer]))
+        for layer in misses
     }
 
 
@@ -107,16 +84,15 @@ def style_agreement(
     """
     grams = []
     for file in files:
-        image = load_image(file, size).to(student.input.weight.device)
+        image = load_image(file, size).to(student.device)
         grams.append([style_representation(net, image, STYLE_LAYERS) for net in (student, teacher)])
-    dice = random.Random(0)
-    chosen = [dice.sample(range(len(files)), 2) for _ in range(pairs)]
+    choose = random.Random(0).sample
+    chosen = [choose(grams, 2) for _ in range(pairs)]
     agreement = {}
     for layer in STYLE_LAYERS:
         distances = torch.tensor(
-            [[(a[layer] - b[layer]).norm() for a, b in zip(grams[i], grams[j], strict=True)]
-             for i, j in chosen]
-        )  # fmt: skip
+            [[(a[layer] - b[layer]).norm() for a, b in zip(*pair, strict=True)] for pair in chosen]
+        )
         agreement[layer] = {
             "correlation": float(torch.corrcoef(distances.T)[0, 1]),
             "ratio": float(distances[:, 0].mean() / distances[:, 1].mean()),
@@ -131,8 +107,7 @@ def attach(network: VGG, fitted: Mapping[str, Tensor], units: Mapping[str, int])
         rows, columns = matrix.shape
         factor = torch.linalg.qr(matrix).R if rows > columns else matrix
         network.units[layer] = units[layer]
-        factor = factor.float().to(network.input.weight.device)
-        network.readouts[layer] = nn.Parameter(factor, requires_grad=False)
+        network.readouts[layer] = nn.Parameter(factor.float().to(network.device), False)
 
 
 def save(network: VGG, path: Path, notes: Mapping[str, object]) -> None:

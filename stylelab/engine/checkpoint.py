@@ -40,7 +40,7 @@ OPAQUE = "sha256:"
 class Checkpoint:
     """A hook (see `stylelab.optimisation`) that writes a checkpoint, and resumes from one.
 
-    A call that optimises several times, as `transfer` does with levels, keeps the first run in
+    A call that optimises several times, as `transfer_coarse_to_fine` does, keeps the first run in
     `path` and the next ones in files beside it. The files stay until `remove`.
 
     Args:

@@ -7,6 +7,8 @@ The estimate counts what is large: feature maps and their gradients, and the vec
 import math
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
 
 import torch
 from tqdm.auto import tqdm
@@ -23,6 +25,8 @@ PAIRS = 2 * 20  # s and y of the default history
 VECTORS = 15  # others of an image's size: iterates, gradients, directions, and temporary ones
 # Maps held at the peak for each that is computed: features, gradients, copies with an edge.
 MAPS = {"zeros": 1.75, "reflect": 2.7}
+LOADING = 32  # bytes for each pixel of a file while it is decoded
+CGROUP = "/sys/fs/cgroup"
 
 
 def maps_per_pixel(network: VGG, layers: Iterable[str]) -> float:
@@ -42,28 +46,79 @@ def needed(network: VGG, layers: Iterable[str], shape: Sequence[int], device: st
     return FLOAT * pixels * (vectors + maps)
 
 
+def needed_for_files(
+    network: VGG,
+    layers: Iterable[str],
+    content: tuple[int, int],
+    style: tuple[int, int],
+    size: int | None,
+    device: str = "cpu",
+) -> tuple[float, tuple[int, int]]:
+    """Bytes at the peak of a whole transfer, and its (width, height), from its files' sizes alone.
+
+    Args:
+        content, style: (width, height) of the files, as their headers say.
+        size: the longer side that both are resized to; None keeps their sizes.
+    """
+    (width, height), resized_style = (_resized(sides, size) for sides in (content, style))
+    loading = LOADING * max(math.prod(content), math.prod(style))
+    images = 3 * FLOAT * (width * height + math.prod(resized_style))
+    run = needed(network, layers, (1, 3, height, width), device)
+    return max(loading, run) + images, (width, height)
+
+
+def _resized(sides: tuple[int, int], size: int | None) -> tuple[int, int]:
+    scale = 1 if size is None else size / max(sides)
+    return tuple(max(1, round(side * scale)) for side in sides)
+
+
 def free(device: str) -> float:
-    """The bytes free, on a GPU the fewer of its own and the computer's; infinite if not known."""
-    try:
+    """The bytes free for this process, on a GPU the fewer of its own and the computer's.
+
+    Counts what the system says, and the limits of a container (cgroup) and of the process
+    (`ulimit -v`). Infinite if nothing is known.
+    """
+    found = [float("inf")]
+    with suppress(ImportError):
         import psutil  # comes with IPython
 
-        found = float(psutil.virtual_memory().available)
-    except ImportError:
-        found = float("inf")
+        found.append(float(psutil.virtual_memory().available))
+    with suppress(OSError, ValueError):  # where Linux runs a container; "max" is no limit
+        limit, used = (int(Path(CGROUP, f"memory.{x}").read_text()) for x in ("max", "current"))
+        found.append(float(limit - used))
+    with suppress(ImportError, OSError, ValueError):
+        import resource
+
+        limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        if limit != resource.RLIM_INFINITY:
+            found.append(float(limit - used))
     if device.startswith("cuda"):
-        found = min(found, torch.cuda.mem_get_info(device)[0])
-    return found
+        found.append(torch.cuda.mem_get_info(device)[0])
+    return max(0.0, min(found))
 
 
-def sentence(network: VGG, layers: Iterable[str], shape: Sequence[int], device: str) -> str:
-    """What is needed, what is free, and the largest size that fits."""
-    need, there = needed(network, layers, shape, device), free(device)
-    count, _, height, width = shape
-    fitting = int(max(height, width) * math.sqrt(max(there, 0) / need))
+def shortage(
+    network: VGG, need: float, sides: tuple[int, int], device: str, count: int = 1
+) -> str | None:
+    """A sentence if `need` bytes are more than is free: both, and the largest size that fits.
+
+    Args:
+        sides: (width, height) of the images.
+        count: how many images.
+    """
+    there = free(device)
+    return None if need <= there else _sentence(network, need, there, sides, device, count)
+
+
+def _sentence(
+    network: VGG, need: float, there: float, sides: tuple[int, int], device: str, count: int
+) -> str:
+    fitting = int(max(sides) * math.sqrt(there / need))
     images = "an image" if count == 1 else f"{count} images"
     return (
-        f"{images} of {width} x {height} pixels on {network.name} may need {need / GB:.1f} GB of "
-        f"memory, and {there / GB:.1f} GB are free on {device}; the largest size that fits is "
+        f"{images} of {sides[0]} x {sides[1]} pixels on {network.name} may need {need / GB:.1f} GB "
+        f"of memory, and {there / GB:.1f} GB are free on {device}; the largest size that fits is "
         f"about {fitting} pixels"
     )
 
@@ -78,15 +133,17 @@ def warn_if_short(run: Run, states: Iterator[State]) -> Iterator[State]:
         yield from states
         return
     network, device = run.objective.network, str(run.start.device)
-    asked = network, run.objective.layers, run.start.shape, device
-    if needed(*asked) > free(device):
-        tqdm.write(f"stylelab: {sentence(*asked)}", file=sys.stderr)
+    count, _, height, width = run.start.shape
+    need = needed(network, run.objective.layers, run.start.shape, device)
+    if said := shortage(network, need, (width, height), device, count):
+        tqdm.write(f"stylelab: {said}", file=sys.stderr)
     try:
         yield from states
     except (MemoryError, RuntimeError) as error:
         if not is_memory(error):
             raise
-        raise StylelabError(sentence(*asked)) from error
+        said = _sentence(network, need, free(device), (width, height), device, count)
+        raise StylelabError(said) from error
 
 
 def is_memory(error: BaseException) -> bool:

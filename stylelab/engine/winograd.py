@@ -48,7 +48,7 @@ class Convolution:
     def __init__(self) -> None:
         self._filters: dict[int, tuple[weakref.ref, int, tuple[Tensor, Tensor]]] = {}
 
-    def __call__(self, x: Tensor, weight: Tensor, bias: Tensor, padding: int) -> Tensor:
+    def __call__(self, x: Tensor, weight: Tensor, bias: Tensor, *, padding: int) -> Tensor:
         on_cpu = x.device.type == "cpu" and x.dtype == torch.float32
         if not on_cpu or weight.requires_grad or sum(weight.shape[:2]) < MIN_MAPS:
             return F.conv2d(x, weight, bias, padding=padding)

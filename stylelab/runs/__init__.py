@@ -1,1 +1,1 @@
-"""Running the notebooks, and what one transfer is asked for. The app and the command line import it."""
+"""Settings of a transfer, and notebooks run with papermill. The app and the command line use it."""

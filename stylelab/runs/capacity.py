@@ -17,25 +17,12 @@ def need(network: str, size: int) -> float:
     return BASE + PER_PIXEL.get(network, PER_PIXEL_FULL_WIDTH) * size**2
 
 
-def free(device: str) -> float:
-    """The bytes free, on a GPU the fewer of its own and the computer's; infinite if not known."""
-    try:
-        import psutil  # comes with IPython
-
-        found = float(psutil.virtual_memory().available)
-    except ImportError:
-        found = float("inf")
-    if device.startswith("cuda"):
-        import torch
-
-        found = min(found, torch.cuda.mem_get_info(device)[0])
-    return found
-
-
 def affordable(asked: int, network: str, size: int, device: str) -> tuple[int, str]:
-    """How many of the notebooks asked for there is memory for, at least one, and why not all."""
+    """How many of the notebooks `asked` for fit in memory, at least one; and why not all."""
     if asked < 2:
         return 1, ""
+    from stylelab.engine.memory import free  # brings PyTorch
+
     each, there = need(network, size), free(device)
     count = int(max(1, min(asked, there // each)))
     if count == asked:

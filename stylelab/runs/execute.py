@@ -1,4 +1,4 @@
-"""One notebook through papermill: run by this very interpreter, its progress shown from outside.
+"""Running one notebook with papermill, by this same interpreter, with its progress shown.
 
 Needs the notebooks extra; `stylelab.runs.notebooks` imports this module when it runs something.
 """
@@ -8,7 +8,6 @@ import json
 import logging
 import os
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,36 +20,37 @@ from papermill.engines import NBClientEngine, papermill_engines
 
 from stylelab.errors import SettingError, StylelabError
 from stylelab.files.text import printable
+from stylelab.runs.jobs import end_with_parent, seconds_between_draws
 
 KERNEL = "python3"
 BAR = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt} of {total_fmt} cells, {elapsed}{postfix}"
 
 
 @contextmanager
-def this_interpreter(environment: Mapping[str, str]) -> Iterator[None]:
-    """Within it the kernel `python3` is the running interpreter, whatever else has that name.
+def this_interpreter(environment: Mapping[str, str], scratch: Path) -> Iterator[None]:
+    """Within it the kernel `python3` is the running interpreter, even if another has that name.
 
     Args:
         environment: variables that kernels get on top of this process's own.
+        scratch: a folder for temporary files.
     """
+    spec = scratch / "kernels" / KERNEL / "kernel.json"
+    spec.parent.mkdir(parents=True, exist_ok=True)
+    argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    argv.append("--log-level=CRITICAL")  # its log would run into our progress bars
+    # Jupyter expands $NAME in these values; $$ stands for a dollar sign.
+    escaped = {name: value.replace("$", "$$") for name, value in environment.items()}
+    fields = {"argv": argv, "display_name": "Python 3", "language": "python", "env": escaped}
+    spec.write_text(json.dumps(fields), encoding="utf-8")
     before = os.environ.get("JUPYTER_PATH")
-    with tempfile.TemporaryDirectory(prefix="stylelab-kernel-") as folder:
-        spec = Path(folder, "kernels", KERNEL, "kernel.json")
-        spec.parent.mkdir(parents=True)
-        argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-        argv.append("--log-level=CRITICAL")  # else its log would run into our progress bars
-        # Jupyter expands $NAME in these values; $$ stands for a dollar sign.
-        escaped = {name: value.replace("$", "$$") for name, value in environment.items()}
-        fields = {"argv": argv, "display_name": "Python 3", "language": "python", "env": escaped}
-        spec.write_text(json.dumps(fields), encoding="utf-8")
-        os.environ["JUPYTER_PATH"] = os.pathsep.join([folder, *([before] if before else [])])
-        try:
-            yield
-        finally:
-            if before is None:
-                del os.environ["JUPYTER_PATH"]
-            else:
-                os.environ["JUPYTER_PATH"] = before
+    os.environ["JUPYTER_PATH"] = os.pathsep.join([str(scratch), *([before] if before else [])])
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["JUPYTER_PATH"]
+        else:
+            os.environ["JUPYTER_PATH"] = before
 
 
 def declared(notebook: Path) -> list[str]:
@@ -80,10 +80,10 @@ def execute(
     progress: bool = True,
     environment: Mapping[str, str] | None = None,
 ) -> None:
-    """Run `notebook` with `parameters` in the folder `cwd`, keeping what was run as `output`.
+    """Run `notebook` with `parameters` in the folder `cwd`, and save it as `output`.
 
-    `output` is written while the notebook runs, so that it is there whatever happens. The kernel
-    gets the variables of `environment` on top of this process's own.
+    `output` is saved after each cell, so that it exists even if the run fails. The kernel gets the
+    variables of `environment` on top of this process's own.
 
     Raises:
         SettingError: for a parameter that cannot be injected as it is.
@@ -96,8 +96,8 @@ def execute(
         "bar_format": BAR,
         "leave": False,
         "dynamic_ncols": True,
-        "miniters": 0,  # time alone decides when it is drawn anew: in a log, seldom
-        "mininterval": 0.1 if sys.stderr.isatty() else 10,
+        "miniters": 0,  # only time decides when it is drawn again
+        "mininterval": seconds_between_draws(),
     }
     papermill.execute_notebook(
         _literal(notebook),
@@ -113,12 +113,12 @@ def execute(
 
 
 def check_value(name: str, value: object) -> None:
-    """That a parameter is of the types whose values papermill writes into a cell as they are.
+    """Check that papermill writes a parameter into a cell as the literal that it is.
 
-    It puts any other between two quotation marks, whatever is in it.
+    It puts values of other types between two quotation marks, whatever is in them.
 
     Raises:
-        SettingError: if it is not.
+        SettingError: for a value of another type.
     """
     match value:
         case str() if _is_unicode(value):
@@ -139,7 +139,7 @@ def check_value(name: str, value: object) -> None:
 
 
 def _is_unicode(text: str) -> bool:
-    """Whether a file can hold `text`: names of files that are no UTF-8 have surrogates in them."""
+    """Whether a file can hold `text`: names that are not UTF-8 have surrogates."""
     return not any("\ud800" <= char <= "\udfff" for char in text)
 
 
@@ -149,7 +149,7 @@ def _literal(path: Path) -> str:
 
 
 class _Client(PapermillNotebookClient):
-    """Papermill's, which also shows how far the progress bar inside the running cell is."""
+    """Papermill's client, which also shows the progress bar of the running cell."""
 
     def handle_comm_msg(self, outs: list, msg: dict, cell_index: int) -> None:
         super().handle_comm_msg(outs, msg, cell_index)
@@ -160,25 +160,25 @@ class _Client(PapermillNotebookClient):
 
 
 class _Engine(NBClientEngine):
-    """Papermill's own engine, with our client, patient with machines that have much to do."""
+    """Papermill's own engine with our client, patient with busy machines.
+
+    On Linux the kernel is killed as soon as this process ends, however it ends.
+    """
 
     @classmethod
     def execute_managed_notebook(
         cls, nb_man, kernel_name: str, environment: Mapping[str, str], **ignored: object
     ) -> None:
         client = _Client(nb_man, kernel_name=kernel_name, startup_timeout=300, iopub_timeout=60)
-        client.execute(env=os.environ | dict(environment))
+        client.execute(env=os.environ | dict(environment), preexec_fn=end_with_parent())
 
 
 papermill_engines.register("stylelab", _Engine)
 
 
-def _is_news(record: logging.LogRecord) -> bool:
-    """Whether asyncio has more to say than that, after Ctrl-C, a cell's kernel is dead.
-
-    The cell that was running finds that out when nobody waits for it any more.
-    """
+def _is_not_dead_kernel(record: logging.LogRecord) -> bool:
+    """After Ctrl-C asyncio reports that the running cell's kernel is dead, which is intended."""
     return not (record.exc_info and isinstance(record.exc_info[1], DeadKernelError))
 
 
-logging.getLogger("asyncio").addFilter(_is_news)
+logging.getLogger("asyncio").addFilter(_is_not_dead_kernel)

@@ -1,5 +1,6 @@
-"""Notebooks run one after the other or several at once; what became of each is its `Outcome`."""
+"""Running notebooks one after the other or several at once; each ends with an `Outcome`."""
 
+import ctypes
 import os
 import pickle
 import re
@@ -19,21 +20,19 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from stylelab.figures import manifest
 from stylelab.runs import uptodate
 
+WORKER = "from stylelab.runs.jobs import work; work()"
 PATIENCE = 30.0  # seconds that interrupted workers are given to end their kernels
-CHECKPOINTS = (
-    "STYLELAB_CHECKPOINTS"  # `stylelab.engine.checkpoint`, which brings PyTorch, looks there
-)
+CHECKPOINTS = "STYLELAB_CHECKPOINTS"  # a folder, for `stylelab.engine.checkpoint`
 
 
 @dataclass(frozen=True)
 class Job:
-    """A notebook to run in `folder`, where the executed one is kept, with these parameters.
+    """A notebook to run with these parameters in `folder`, where the executed one is saved.
 
-    `fingerprint` sums up all that goes into it, as `stylelab.runs.uptodate` reckons. With `checkpoint`
-    it goes on from where its optimisations stood when an earlier run of the same was killed.
+    `fingerprint` is that of `stylelab.runs.uptodate`. With `checkpoint` an interrupted run of the
+    same job continues where its optimisations stood.
     """
 
     notebook: Path
@@ -51,6 +50,11 @@ class Job:
     def checkpoints(self) -> Path:
         """The folder of its checkpoints, until it has run to its end."""
         return self.folder.resolve() / ".stylelab" / "checkpoints" / self.notebook.stem
+
+    @property
+    def scratch(self) -> Path:
+        """A folder for temporary files, which the runner makes and removes."""
+        return scratch_of(self.folder)
 
 
 @dataclass(frozen=True)
@@ -81,12 +85,34 @@ class Outcome:
         return not self.error and not self.interrupted
 
 
+def scratch_of(folder: Path) -> Path:
+    """The folder for temporary files of a run in `folder`; the next run removes what is left."""
+    return folder.resolve() / ".stylelab" / "running"
+
+
+def seconds_between_draws() -> float:
+    """How often a progress bar is drawn: often in a terminal, rarely in a log."""
+    return 0.1 if sys.stderr is not None and sys.stderr.isatty() else 10.0
+
+
+def end_with_parent() -> Callable[[], None] | None:
+    """For `preexec_fn`: on Linux, the child is killed as soon as its parent ends, however it ends.
+
+    Elsewhere workers notice that their standard input is closed, and kernels look every second.
+    """
+    if sys.platform != "linux":
+        return None
+    prctl, set_death_signal = ctypes.CDLL(None).prctl, 1
+    return lambda: prctl(set_death_signal, signal.SIGKILL)
+
+
 def run_one(job: Job, progress: bool = True) -> Outcome:
-    """Run one notebook in this process; whatever is wrong with it stands in its `Outcome`."""
+    """Run one notebook in this process; its `Outcome` says what went wrong."""
+    from stylelab.figures import manifest  # brings PyTorch
     from stylelab.runs import execute  # of the notebooks extra
 
     error, interrupted, files, began = "", False, (), time.perf_counter()
-    with tempfile.TemporaryDirectory(prefix="stylelab-notes-") as scratch:
+    with tempfile.TemporaryDirectory(dir=job.scratch) as scratch:
         notes = Path(scratch, "files")
         environment = {manifest.VARIABLE: str(notes)}
         if job.checkpoint:
@@ -124,10 +150,9 @@ def run_in_turn(
             break
 
 
-# Papermill changes the working directory, nbclient runs an event loop and Ctrl-C reaches the main
-# thread alone: all of that is one to a process. So each notebook has a process of its own, a fresh
-# interpreter rather than a fork of this one, whose threads a fork would tear apart. One that dies,
-# for want of memory say, takes no other with it.
+# Papermill changes the working directory, nbclient runs an event loop, and Ctrl-C reaches only the
+# main thread, so each notebook has a process of its own. It is a fresh interpreter, because a fork
+# would lose threads. If it dies, when memory is short for instance, the others still run.
 
 
 def run_at_once(
@@ -155,14 +180,13 @@ def run_at_once(
         leave=False,
         dynamic_ncols=True,
         disable=not progress,
-        mininterval=0.1 if sys.stderr.isatty() else 10,
+        mininterval=seconds_between_draws(),
     )
-    folder = tempfile.TemporaryDirectory(prefix="stylelab-jobs-", ignore_cleanup_errors=True)
-    with bar, folder as scratch:
+    with bar:
         try:
             while waiting or running:
                 while waiting and len(running) < count:
-                    files = Path(scratch, str(len(waiting)))
+                    files = waiting[0].scratch / str(len(waiting))
                     running.append(_Worker(waiting.pop(0), files, environment))
                 for worker in [worker for worker in running if worker.has_ended()]:
                     running.remove(worker)
@@ -184,10 +208,10 @@ def run_at_once(
 
 
 class _Worker:
-    """A process that runs one notebook; it goes on for as long as its standard input is open.
+    """A process that runs one notebook, for as long as its standard input is open.
 
-    So it ends with this process, however that ends. Its session is its own: Ctrl-C in a terminal
-    comes to this process alone, and once.
+    So it ends with this process, however that ends. It has a session of its own, so that Ctrl-C in
+    a terminal reaches only this process.
     """
 
     def __init__(self, job: Job, files: Path, environment: Mapping[str, str]) -> None:
@@ -196,12 +220,19 @@ class _Worker:
         files.with_suffix(".job").write_bytes(pickle.dumps(job))
         with files.with_suffix(".log").open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-P", "-c", "from stylelab import jobs; jobs.work()", str(files)],
+                [
+                    sys.executable,
+                    "-P",
+                    "-c",
+                    "from stylelab.runs.jobs import work; work()",
+                    str(files),
+                ],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
                 env=os.environ | dict(environment),
                 start_new_session=True,
+                preexec_fn=end_with_parent(),
             )
 
     def has_ended(self) -> bool:
@@ -213,7 +244,7 @@ class _Worker:
             self.process.stdin.close()
 
     def outcome(self) -> Outcome:
-        """What it reported, or that it could not."""
+        """The outcome that it reported, or one that says how its process ended."""
         with suppress(OSError):
             self.process.stdin.close()
         with suppress(OSError, EOFError, pickle.UnpicklingError):
@@ -230,7 +261,7 @@ class _Worker:
 
 
 def work() -> None:
-    """What a worker does: run the notebook of the file NAME.job, keep NAME.outcome."""
+    """What a worker does: run the notebook of NAME.job, and write NAME.outcome."""
     files = Path(sys.argv[1])
     threading.Thread(target=_interrupt_when_left, daemon=True).start()
     outcome = run_one(pickle.loads(files.with_suffix(".job").read_bytes()), progress=False)
@@ -238,8 +269,8 @@ def work() -> None:
 
 
 def _interrupt_when_left() -> None:
-    """Wait until the other end of standard input is closed, then do what Ctrl-C does."""
-    os.read(sys.stdin.fileno(), 1)  # a buffered read would hold a lock that Python's end waits for
+    """Wait until standard input is closed, then act as Ctrl-C does."""
+    os.read(sys.stdin.fileno(), 1)  # a buffered read would hold a lock that Python needs to exit
     if hasattr(signal, "pthread_kill"):  # wakes the main thread where it waits
         signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
     else:

@@ -1,20 +1,22 @@
-"""The notebooks, run with papermill: which ones, with which parameters, and which need not run."""
+"""Which notebooks to run, with which parameters; `run_notebooks` runs those not up to date."""
 
 import importlib.util
 import os
 import re
+import shutil
 import sys
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from tqdm import tqdm
 
-from stylelab.cli.exits import complain
+from stylelab.engine import threads
 from stylelab.errors import SettingError, StylelabError
 from stylelab.files.text import printable
 from stylelab.runs import capacity, uptodate
-from stylelab.runs.jobs import Job, Outcome, run_at_once, run_in_turn
+from stylelab.runs.jobs import Job, Outcome, run_at_once, run_in_turn, scratch_of
 
 PACKAGE = Path(__file__).resolve().parents[1]
 NOTEBOOKS = PACKAGE.parent / "notebooks"
@@ -44,16 +46,16 @@ def find(folder: str | os.PathLike[str] | None = None) -> list[Path]:
 
 
 def choose(names: Sequence[str], found: Sequence[Path]) -> list[Path]:
-    """Those of the notebooks `found` that `names` mean, by number ("2", "02") or part of the name.
+    """The notebooks of `found` with these numbers ("2", "02") or with such a part of their name.
 
-    Without names that is all of them.
+    All of them when `names` is empty.
 
     Raises:
-        SettingError: for a name that means none.
+        SettingError: for a name that no notebook matches.
     """
     chosen = set()
     for name in names:
-        if name.isdecimal():
+        if re.fullmatch("[0-9]+", name):
             meant = {p for p in found if int(re.match("[0-9]+", p.stem)[0]) == int(name)}
         else:
             meant = {p for p in found if name.lower().removesuffix(".ipynb") in p.stem.lower()}
@@ -76,7 +78,7 @@ def parameters(profile: str, overrides: Mapping[str, object] | None = None) -> d
 
 
 def default_output(values: Mapping[str, object]) -> Path:
-    """The folder for figures when none is named: build/PROFILE-NETWORK, of a file its stem."""
+    """The folder for figures when none is named: build/PROFILE-NETWORK."""
     network = str(values["network"])
     label = network if is_named(network) else Path(network).stem
     return Path("build", re.sub(r"[^\w.-]", "-", f"{values['profile']}-{label}"))
@@ -97,8 +99,9 @@ def run_notebooks(
     """Run notebooks in order; a failing one is kept and reported, and the others still run.
 
     Executed notebooks, figures and records go to one folder, where each kernel runs: `output` is
-    injected as ".". A notebook that is up to date there (`stylelab.runs.uptodate`) does not run again.
-    Ctrl-C ends the run; what is finished stays, and the outcomes say what was interrupted.
+    injected as ".". A notebook that is up to date (`stylelab.runs.uptodate`) does not run again.
+    Ctrl-C ends the run; what is finished stays, and the outcomes say what was interrupted. Only one
+    run at a time uses a folder.
 
     Args:
         names: which notebooks, as `choose` reads them; all when empty.
@@ -108,14 +111,15 @@ def run_notebooks(
         notebooks: the folder of the notebooks; the repository's when None.
         jobs: how many run at the same time, where there is memory for them, sharing the cores.
         force: run also those that are up to date.
-        checkpoint: keep where the optimisations of each notebook stand, in the output folder, until
-            it ran to its end; a later run with the same parameters goes on from there.
+        checkpoint: save the progress of each optimisation in the output folder, from which a later
+            run with the same parameters continues.
         progress: show a progress bar and a line per notebook.
 
     Raises:
         SettingError: for an unknown name, profile, images or device, jobs below 1, or an override
             that no chosen notebook has, or that is no text, number, list or dict.
-        StylelabError: if notebooks or what runs them are missing, or the folder cannot be made.
+        StylelabError: if notebooks or what runs them are missing, or the folder cannot be made or
+            is in use.
     """
     if jobs < 1:
         raise SettingError(f"jobs must be at least 1, got {jobs}")
@@ -134,12 +138,6 @@ def run_notebooks(
         if not any(name in declared for declared in wanted.values()):
             raise SettingError(f"no notebook chosen has a parameter {name}; leave it out")
         execute.check_value(name, values[name])
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StylelabError(
-            f"{folder} cannot be made ({error.strerror}); choose another folder with --output"
-        ) from error
     fetch_needed(network, str(values["images"]))
     shared = uptodate.surroundings(values)
     planned = []
@@ -147,14 +145,6 @@ def run_notebooks(
         injected = {name: values[name] for name in wanted[path] if name in values}
         fingerprint = uptodate.fingerprint(path, injected, shared)
         planned.append(Job(path, folder, injected, fingerprint, checkpoint))
-    due = [
-        job for job in planned if force or not uptodate.is_current(job.executed, job.fingerprint)
-    ]
-    count, said = capacity.affordable(
-        min(jobs, len(due)), network, int(values["size"]), str(shared["device"])
-    )
-    if said and progress:
-        tqdm.write(f"stylelab: {said}", file=sys.stderr)
     outcomes: dict[Path, Outcome] = {}
 
     def done(job: Job, outcome: Outcome) -> None:
@@ -163,16 +153,53 @@ def run_notebooks(
         outcomes[job.notebook] = outcome
         _report(outcome, progress)
 
-    for job in planned:
-        if job not in due:
-            done(job, Outcome(job.notebook.stem, job.executed, 0.0, up_to_date=True))
-    environment = kernel_environment() | capacity.threads(count)
-    with execute.this_interpreter(environment):
-        if count == 1:
-            run_in_turn(due, done, progress)
-        else:
-            run_at_once(due, count, done, environment=environment, progress=progress)
+    with _only_run_in(folder) as scratch:
+        current = [job for job in planned if uptodate.is_current(job.executed, job.fingerprint)]
+        due = [job for job in planned if force or job not in current]
+        device, size = str(shared["device"]), int(values["size"])
+        count, said = capacity.affordable(min(jobs, len(due)), network, size, device)
+        if said and progress:
+            _tell(f"stylelab: {said}")
+        for job in planned:
+            if job not in due:
+                done(job, Outcome(job.notebook.stem, job.executed, 0.0, up_to_date=True))
+        environment = kernel_environment() | capacity.threads(count)
+        with execute.this_interpreter(environment, scratch):
+            if count == 1:
+                run_in_turn(due, done, progress)
+            else:
+                run_at_once(due, count, done, environment=environment, progress=progress)
     return [outcomes[path] for path in chosen if path in outcomes]
+
+
+@contextmanager
+def _only_run_in(folder: Path) -> Iterator[Path]:
+    """A folder for temporary files, while no other run may use the output folder `folder`.
+
+    The operating system releases the lock when this process ends, however it ends.
+    """
+    from filelock import FileLock, Timeout  # PyTorch needs it too
+
+    scratch = scratch_of(folder)
+    try:
+        scratch.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(scratch.with_name("lock"))
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise StylelabError(
+            f"another run is using {folder}; wait until it ends, or choose another --output"
+        ) from None
+    except OSError as error:
+        raise StylelabError(
+            f"{folder} cannot be made ({error.strerror}); choose another folder with --output"
+        ) from error
+    try:
+        shutil.rmtree(scratch, ignore_errors=True)  # left by a run that was killed
+        scratch.mkdir()
+        yield scratch
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+        lock.release()
 
 
 # Networks and images bring PyTorch: imported where used, so that `stylelab --help` comes at once.
@@ -186,7 +213,7 @@ def is_named(network: str) -> bool:
 
 
 def fetch_needed(network: str, images: str) -> None:
-    """Download what a run asks for and does not have, here, where its progress can be seen."""
+    """Download what a run needs, before it starts, so that the progress can be seen."""
     from stylelab import gallery, networks
 
     if network in networks.names() and networks.info(network).url:
@@ -195,13 +222,13 @@ def fetch_needed(network: str, images: str) -> None:
         for name in sorted(set(gallery.cast("paper").values())):
             try:
                 gallery.path(name)
-            except StylelabError as error:  # the notebooks that need it will say so, others run
-                complain(error)
+            except StylelabError as error:  # notebooks that need it will fail, the others run
+                _tell(f"stylelab: {error}")
 
 
 def kernel_environment() -> dict[str, str]:
-    """Variables with which kernels, which run in another folder, find what this process finds."""
-    environment = {}
+    """Variables for kernels, which run in another folder: where to find cache and package."""
+    environment = threads.passive_waits()
     if cache := os.environ.get("STYLELAB_CACHE"):
         environment["STYLELAB_CACHE"] = str(Path(cache).expanduser().resolve())
     if (PACKAGE.parent / "pyproject.toml").exists():  # a checkout, perhaps not installed
@@ -225,13 +252,18 @@ def _import_execute():
 
 
 def _report(outcome: Outcome, progress: bool) -> None:
-    """Say on the terminal what became of a notebook."""
+    """Say on the terminal how a notebook ended."""
     said = "interrupted" if outcome.interrupted else "FAILED" if outcome.error else "ok"
     took = f"{outcome.seconds:7.1f} s"
     if outcome.up_to_date:
         said, took = "up to date", f"{'':9}"
     if progress:
-        tqdm.write(f"{printable(outcome.name):<36}{took}  {said}", file=sys.stderr)
+        _tell(f"{outcome.name:<36}{took}  {said}")
     if outcome.error:
-        report = f"{outcome.error}\nkept as {outcome.path}"
-        tqdm.write(textwrap.indent(printable(report), "    "), file=sys.stderr)
+        _tell(textwrap.indent(f"{outcome.error}\nkept as {outcome.path}", "    "))
+
+
+def _tell(message: str) -> None:
+    """Write a message on stderr, if there is one, above progress bars."""
+    if sys.stderr is not None:
+        tqdm.write(printable(message), file=sys.stderr)

@@ -1,86 +1,131 @@
-"""What one transfer is asked for: checked, and kept as JSON in the metadata of its picture."""
+"""The settings of a transfer, each declared once.
+
+`Settings` checks them; the command line's flags, the playground's controls and the record in a
+picture's metadata are all made from the `Option` of each. Nothing here imports PyTorch until a
+transfer is described, so that `stylelab --help` answers at once.
+"""
+
+from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from types import MappingProxyType
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from stylelab import __version__
 from stylelab.errors import ImageError, SettingError
-from stylelab.images import read_metadata
-from stylelab.synthesis import STARTS, equal_weights
-from stylelab.vgg import CONTENT_LAYER, LAYERS, STYLE_LAYERS, VGG
+from stylelab.runs.options import LAYER, Option
 
-LIVE = ("alpha_beta", "content_layer", "style_layers", "steps")  # may change during a transfer
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from stylelab.synthesis import Transfer
+    from stylelab.vgg import VGG
+
+HEAVIEST = 1e30  # squares and sums of weights stay finite in float32
+
+
+def _setting(default: Any, label: str, help: str, **more: Any) -> Any:
+    """A field of `Settings` with its `Option`."""
+    about = {"option": Option(type(default), label, help, **more)}
+    if isinstance(default, dict):
+        return field(default_factory=lambda: default, metadata=about)
+    return field(default=default, metadata=about)
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The settings of a transfer, valid from the start.
-
-    Attributes:
-        network: a network as `networks.load` takes it.
-        size: longer side of both images, pixels.
-        alpha_beta: weight of the mean content loss over that of the mean style loss.
-        content_layer: the layer matched in content.
-        style_layers: from a style layer to its weight relative to the others: w_l is this over
-            the sum of all. Equal ones are the paper's.
-        init: start from "content", "style" or white "noise".
-        steps: L-BFGS steps.
-        seed: of the white noise.
+    """The settings of a transfer, checked when they are made.
 
     Raises:
         SettingError: for a value out of range.
     """
 
-    network: str = "vgg19-mini"
-    size: int = 256
-    alpha_beta: float = 1e-2
-    content_layer: str = CONTENT_LAYER
-    style_layers: Mapping[str, float] = field(
-        default_factory=lambda: dict.fromkeys(STYLE_LAYERS, 1.0)
+    network: str = _setting(
+        "vgg19-mini",
+        "Network",
+        "the network whose features are compared: a name that stylelab networks lists, or a file",
+        expected="a name or the path of a file",
+        metavar="NAME|FILE",
     )
-    init: str = "content"
-    steps: int = 200
-    seed: int = 0
+    size: int = _setting(
+        512, "Size", "longer side of both images", least=1, most=65536, metavar="PIXELS"
+    )
+    alpha_beta: float = _setting(
+        1e-2,
+        "α/β",
+        "weight of content over style: more keeps more of the photograph, less gives more of the "
+        "painting; the paper uses 1e-4 to 1e-1",
+        most=HEAVIEST,
+        usual=(1e-5, 10),
+        metavar="RATIO",
+        live=True,
+    )
+    content_layer: str = _setting(
+        "conv4_2",
+        "Content at",
+        "the layer whose features are matched to those of the photograph",
+        pattern=LAYER,
+        expected="a layer such as conv4_2",
+        metavar="LAYER",
+        live=True,
+    )
+    style_layers: Mapping[str, float] = _setting(
+        dict.fromkeys(("conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1"), 1.0),
+        "Style at",
+        "the layers matched in style, with weights relative to each other if these differ, such as "
+        "conv1_1,conv2_1 or conv1_1=1,conv2_1=0.5",
+        most=HEAVIEST,
+        usual=(0, 5),
+        metavar="LAYERS",
+        live=True,
+    )
+    init: str = _setting(
+        "content",
+        "Start",
+        "the image that the optimisation starts from",
+        choices=("content", "style", "noise"),
+    )
+    steps: int = _setting(300, "Steps", "L-BFGS steps", most=1_000_000, metavar="N", live=True)
+    seed: int = _setting(
+        0,
+        "Seed",
+        "seed of the white noise; no effect on other starts",
+        most=2**31 - 1,
+        metavar="N",
+    )
+    levels: int = _setting(
+        1,
+        "Levels",
+        "coarse to fine: N sizes, each twice the last, with all steps on each; 1 is the paper, "
+        "3 with 100 steps is quick",
+        least=1,
+        most=16,
+        metavar="N",
+    )
+    tv_weight: float = _setting(
+        0.0,
+        "Smoothing",
+        "weight of the total variation, which smooths the picture; 0 is the paper",
+        most=HEAVIEST,
+        usual=(0, 1),
+        metavar="WEIGHT",
+    )
 
     def __post_init__(self) -> None:
-        def check(name: str, fine: bool, expected: str) -> None:
-            if not fine:
-                raise SettingError(f"{name} must be {expected}, got {getattr(self, name)!r}")
-
-        check("network", isinstance(self.network, str) and self.network, "a name or a path")
-        for name, least in (("size", 1), ("steps", 0), ("seed", 0)):
-            value = getattr(self, name)
-            whole = isinstance(value, int) and not isinstance(value, bool)
-            check(name, whole and least <= value < 2**63, f"a whole number from {least}")
-        check("alpha_beta", _is_weight(self.alpha_beta), "a number from 0 to 1e30")
-        check("content_layer", self.content_layer in LAYERS, "a layer of VGG-19, as conv4_2")
-        weights = self.style_layers
-        check(
-            "style_layers",
-            isinstance(weights, Mapping)
-            and all(layer in LAYERS for layer in weights)
-            and all(_is_weight(weight) for weight in weights.values())
-            and 0 < sum(weights.values()) < math.inf,
-            "layers of VGG-19 with weights from 0 to 1e30, one of them above 0",
-        )
-        check("init", self.init in STARTS, f"one of {', '.join(STARTS)}")
-        object.__setattr__(self, "alpha_beta", float(self.alpha_beta))
-        frozen = {layer: float(weights[layer]) for layer in LAYERS if layer in weights}
-        object.__setattr__(self, "style_layers", MappingProxyType(frozen))
+        for name, option in OPTIONS.items():
+            object.__setattr__(self, name, option.check(getattr(self, name), name))
 
     @property
     def style_weights(self) -> dict[str, float]:
-        """w_l of each style layer whose weight is above 0; they sum to 1."""
+        """w_l of equation 5 for each style layer whose weight is above 0; they sum to 1."""
         used = {layer: weight for layer, weight in self.style_layers.items() if weight > 0}
-        if len(set(used.values())) == 1:  # to the last bit what `transfer` uses
-            return equal_weights(list(used))
-        return {layer: weight / sum(used.values()) for layer, weight in used.items()}
+        if len(set(used.values())) == 1:  # the paper's, to the last bit
+            return dict.fromkeys(used, 1 / len(used))
+        largest = max(used.values())  # the sum of the heaviest weights stays finite
+        total = sum(weight / largest for weight in used.values())
+        return {layer: weight / largest / total for layer, weight in used.items()}
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -90,7 +135,15 @@ class Settings:
     @property
     def objective(self) -> tuple:
         """What the objective depends on: equal for equal objectives."""
-        return self.alpha_beta, self.content_layer, self.style_weights
+        return self.alpha_beta, self.content_layer, self.style_weights, self.tv_weight
+
+    def as_transfer(self, content: Tensor, style: Tensor) -> Transfer:
+        """The transfer of two images `(1, 3, H, W)`, sRGB in [0, 1], resized already."""
+        from stylelab.synthesis import Transfer
+
+        names = ("alpha_beta", "content_layer", "init", "seed", "tv_weight")
+        chosen = {name: getattr(self, name) for name in names}
+        return Transfer(content, style, style_layers=self.style_weights, **chosen)
 
     def as_dict(self) -> dict[str, object]:
         """The settings by name, of types that JSON knows."""
@@ -101,14 +154,17 @@ class Settings:
         return json.dumps(self.as_dict())
 
     @classmethod
-    def from_json(cls, text: str) -> "Settings":
+    def from_json(cls, text: str) -> Settings:
         """The settings in `text`; SettingError if it holds anything else, or a wrong value."""
-        values = _parse(text)
-        names = [each.name for each in fields(cls)]
-        if values is None or (unknown := sorted(set(values) - set(names))):
-            found = f"it has {unknown[0]!r}" if values else "it is none"
-            raise SettingError(f"settings must be a JSON object of {', '.join(names)}; {found}")
+        values = _json_object(text)
+        if values is None or (unknown := sorted(set(values) - set(OPTIONS))):
+            found = f"{unknown[0]!r} is none of these" if values else "this is no JSON object"
+            raise SettingError(f"settings must be a JSON object of {', '.join(OPTIONS)}; {found}")
         return cls(**values)
+
+
+OPTIONS: dict[str, Option] = {each.name: each.metadata["option"] for each in fields(Settings)}
+LIVE = tuple(name for name, option in OPTIONS.items() if option.live)
 
 
 def metadata(
@@ -122,14 +178,17 @@ def metadata(
     Args:
         images: "content" and "style", each with the "file" it came from and its "sha256".
         network: the network used.
-        outcome: what else there is to say: losses, seconds, ...
+        outcome: the losses, the steps done and the like. No times: the same command is to give
+            the same bytes.
     """
+    import torch
+
     record = {
         **images,
         **settings.as_dict(),
         **{"network": network.name, "network_sha256": network.sha256, "pooling": network.pooling},
         **outcome,
-        **{"device": str(network.input.weight.device)},
+        **{"device": str(network.device)},
         **{"stylelab": __version__, "torch": torch.__version__},
     }
     return {"Software": f"stylelab {__version__}", "Comment": json.dumps(record)}
@@ -138,30 +197,26 @@ def metadata(
 def read_settings(path: str | os.PathLike[str]) -> tuple[Settings, dict]:
     """The settings in a PNG saved with `metadata`, and the whole record.
 
-    Records without layers, of earlier versions, are of transfers with the paper's.
+    Settings that the record lacks have their defaults.
 
     Raises:
         ImageError: if the file is not a PNG, or holds no settings of a transfer.
         SettingError: if it holds a wrong value.
     """
-    record = _parse(read_metadata(path).get("Comment", ""))
-    names = [each.name for each in fields(Settings)]
-    if record is None or set(names) - set(record) - {"content_layer", "style_layers"}:
+    from stylelab.images import read_metadata
+
+    record = _json_object(read_metadata(path).get("Comment", ""))
+    if record is None or not {"network", "size", "alpha_beta", "init", "steps"} <= set(record):
         raise ImageError(
-            f"{path} holds no settings; choose a PNG saved by this app or by stylelab transfer"
+            f"{path} holds no settings; choose a PNG saved by the playground or by "
+            "stylelab transfer"
         )
-    return Settings(**{name: record[name] for name in names if name in record}), record
+    return Settings(**{name: record[name] for name in OPTIONS if name in record}), record
 
 
-def _parse(text: str) -> dict | None:
-    """The object that a JSON text holds, if it holds one."""
+def _json_object(text: str) -> dict | None:
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
-
-
-def _is_weight(value: object) -> bool:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return number and 0 <= value < 1e30  # NaN is not; sums and squares stay finite

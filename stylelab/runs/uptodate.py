@@ -1,7 +1,7 @@
-"""Whether a notebook need not run again: made from what is here now, and all it made still there.
+"""Whether a notebook is up to date: nothing that it depends on changed, and its files are intact.
 
-What went into a run is summed up in a *fingerprint*. After a success it is kept, with the hash of
-every file that the run made, in `.stylelab/NAME.json` beside the executed notebook.
+A *fingerprint* is the hash of everything that goes into a run. After a success it is kept, with the
+hash of each file that the run made, in `.stylelab/NAME.json` beside the executed notebook.
 """
 
 import hashlib
@@ -12,15 +12,15 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from stylelab.errors import StylelabError
-from stylelab.files import local
-from stylelab.files.download import sha256_of
+from stylelab.files.local import atomic, cache_dir, sha256_of
+from stylelab.runs.dependencies import files_used
 
 PACKAGE = Path(__file__).resolve().parents[1]
 DRAWN_WITH = ("torch", "torchvision", "numpy", "pillow", "matplotlib")
 
 
 def surroundings(values: Mapping[str, object]) -> dict[str, object]:
-    """What all notebooks of a run share: code, weights, images, device and versions.
+    """What all notebooks of a run depend on: weights, images, device and versions.
 
     Args:
         values: the parameters: `network`, `images` and `device` are looked at.
@@ -29,21 +29,16 @@ def surroundings(values: Mapping[str, object]) -> dict[str, object]:
         SettingError: if there are no such images, or no such device.
     """
     from stylelab import gallery, networks  # they bring PyTorch: not for `stylelab --help`
+    from stylelab.engine.devices import pick_device
 
-    code = [
-        path
-        for path in sorted(PACKAGE.rglob("*"))
-        if path.is_file() and (path.suffix == ".py" or local.ASSETS in path.parents)
-    ]
     network = str(values["network"])
     named = network in networks.names()
     weights = networks.path(network) if named else Path(network)  # random:7 is no file
     cast = gallery.cast(str(values["images"]))
     return {
-        "code": {path.relative_to(PACKAGE).as_posix(): sha256_of(path) for path in code},
         "weights": sha256_of(weights) if weights and weights.is_file() else "",
         "images": {name: _image(name) for name in sorted(set(cast.values()))},
-        "device": str(networks.pick_device(str(values["device"]))),
+        "device": str(pick_device(str(values["device"]))),
         "versions": {"python": platform.python_version()} | {n: _version(n) for n in DRAWN_WITH},
     }
 
@@ -51,7 +46,7 @@ def surroundings(values: Mapping[str, object]) -> dict[str, object]:
 def fingerprint(
     notebook: Path, parameters: Mapping[str, object], shared: Mapping[str, object]
 ) -> str:
-    """The SHA-256 of all that goes into a run of `notebook`; its saved outputs do not.
+    """The SHA-256 of everything that goes into a run of `notebook`; its saved outputs do not.
 
     Args:
         parameters: what is injected.
@@ -61,19 +56,23 @@ def fingerprint(
 
     cells = nbformat.read(notebook, as_version=4).cells
     sources = [(cell.cell_type, cell.source, cell.metadata.get("tags", [])) for cell in cells]
-    everything = {"cells": sources, "parameters": dict(parameters), **shared}
+    code = files_used([source for kind, source, _ in sources if kind == "code"], PACKAGE)
+    everything = {
+        "cells": sources,
+        "code": {path.relative_to(PACKAGE).as_posix(): sha256_of(path) for path in code},
+        "parameters": dict(parameters),
+        **shared,
+    }
     text = json.dumps(everything, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def remember(executed: Path, fingerprint: str, made: Iterable[Path]) -> None:
-    """Keep that the notebook `executed` ran to its end and made the files `made`.
+    """Record that the notebook `executed` ran to its end and made the files `made`.
 
     Raises:
         StylelabError: if that cannot be written.
     """
-    from stylelab.files.local import atomic
-
     folder = executed.resolve().parent
     outputs = {}
     for path in (executed.resolve(), *(path.resolve() for path in made)):
@@ -107,7 +106,7 @@ def outputs(executed: Path) -> list[Path]:
 
 
 def _recall(executed: Path) -> tuple[str, dict[str, str]]:
-    """What `remember` kept; nothing where it did not, or where that is damaged."""
+    """The fingerprint and the hashes that `remember` recorded; empty if missing or damaged."""
     try:
         kept = json.loads(_memory(executed).read_text(encoding="utf-8"))
         return str(kept["fingerprint"]), {str(k): str(v) for k, v in kept["outputs"].items()}
@@ -120,13 +119,13 @@ def _memory(executed: Path) -> Path:
 
 
 def _image(name: str) -> str:
-    """The hash of an image of the gallery, empty if it is not here; nothing is downloaded."""
+    """The hash of an image of the gallery; empty if it is not here. Nothing is downloaded."""
     from stylelab import gallery
 
     entry = gallery.info(name)
     try:
-        path = local.cache_dir() / entry.file if entry.kind == "paper" else gallery.path(name)
-    except StylelabError:  # the package it ships in is missing; who needs the image will say so
+        path = cache_dir() / entry.file if entry.kind == "paper" else gallery.path(name)
+    except StylelabError:  # the notebook that needs it will say why
         return ""
     return sha256_of(path) if path.is_file() else ""
 

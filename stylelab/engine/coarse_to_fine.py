@@ -1,0 +1,68 @@
+"""Style transfer from coarse to fine: a small image first, enlarged to start the next size with."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from torch import Tensor
+
+from stylelab.errors import SettingError
+from stylelab.optimisation import Hook, Result
+from stylelab.synthesis import Transfer, transfer_batch
+from stylelab.vgg import VGG, resize
+
+
+def transfer_coarse_to_fine(
+    network: VGG,
+    transfers: Sequence[Transfer],
+    *,
+    levels: int,
+    steps: int = 500,
+    progress: bool = True,
+    hooks: Sequence[Hook] | None = None,
+) -> Result:
+    """As `synthesis.transfer_batch`, on images of half the size, a quarter, ... first.
+
+    Large structures are quick to find in small images. One level is the paper's method.
+
+    Args:
+        network, transfers, progress, hooks: as `transfer_batch` takes them.
+        levels: how many sizes, each twice the last.
+        steps: on each level.
+
+    Returns:
+        The last level's result, with the seconds of all levels.
+
+    Raises:
+        SettingError, NetworkError: as `transfer_batch` does; also for levels that leave too few
+            pixels.
+    """
+    if not isinstance(levels, int) or levels < 1:
+        raise SettingError(f"levels must be a whole number, 1 or more, got {levels!r}")
+    images = {id(image): image for one in transfers for image in (one.content, one.style)}
+    asked = {layer for one in transfers for layer in one.layers}
+    smallest = min(side >> (levels - 1) for i in images.values() for side in i.shape[2:])
+    if smallest < (least := network.min_size(asked)):
+        raise SettingError(
+            f"with {levels} levels the smallest image has a side of {smallest} pixels, and "
+            f"{network.name} needs at least {least}: choose fewer levels or larger images"
+        )
+    options, seconds, start = {"steps": steps, "progress": progress, "hooks": hooks}, 0.0, None
+    for level in reversed(range(levels)):
+        halved = {key: _halved(image, level) for key, image in images.items()}
+        smaller = [
+            replace(one, content=halved[id(one.content)], style=halved[id(one.style)])
+            for one in transfers
+        ]
+        if start is not None:
+            start = resize(start, tuple(smaller[0].content.shape[2:]))
+        result = transfer_batch(network, smaller, start=start, **options)
+        start, seconds = result.images, seconds + result.seconds
+        if result.interrupted:
+            break
+    whole = resize(result.images, tuple(transfers[0].content.shape[2:]))
+    return replace(result, images=whole, seconds=seconds)
+
+
+def _halved(image: Tensor, times: int) -> Tensor:
+    """`image` `(1, 3, H, W)` with its sides halved so many times."""
+    return resize(image, tuple(max(1, side >> times) for side in image.shape[2:]))
