@@ -58,14 +58,14 @@ class Transfer:
             check_image(getattr(self, name), name)
         for name in ("alpha_beta", "tv_weight"):
             _check_weight(getattr(self, name), name)
-        if not isinstance(self.style_layers, (Sequence, Mapping)) or not self.style_weights:
+        named = isinstance(self.style_layers, (Sequence, Mapping)) and len(self.style_layers)
+        if not named or not all(isinstance(layer, str) for layer in self.style_layers):
             raise SettingError(f"style_layers must name layers, got {self.style_layers!r}")
         for layer, weight in self.style_weights.items():
             _check_weight(weight, f"the weight of style layer {layer}")
         if self.init not in STARTS:
             raise SettingError(f"init must be one of {', '.join(STARTS)}, got {self.init!r}")
-        if not isinstance(self.seed, int) or not 0 <= self.seed < 2**63:
-            raise SettingError(f"seed must be a whole number, 0 or more, got {self.seed!r}")
+        _check_seed(self.seed)
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -136,8 +136,10 @@ def transfer_batch(
         SettingError: for content images of different sizes, or images too small for the network.
         NetworkError: for a layer that the network does not have.
     """
-    if not transfers or len({tuple(one.content.shape) for one in transfers}) > 1:
-        raise SettingError("transfers must be one or more, with content images of one size")
+    _check_network(network)
+    is_list = isinstance(transfers, Sequence) and all(isinstance(t, Transfer) for t in transfers)
+    if not is_list or len({tuple(one.content.shape) for one in transfers}) != 1:
+        raise SettingError("transfers must be a list of Transfers, with content images of one size")
     images = [image for one in transfers for image in (one.content, one.style)]
     smallest = min(side for image in images for side in image.shape[2:])
     least = network.min_size(layer for one in transfers for layer in one.layers)
@@ -212,6 +214,8 @@ def reconstruct_content(
     Raises:
         SettingError, NetworkError: as `transfer` does.
     """
+    _check_network(network)
+    _check_seed(seed)
     image = _place(network, check_image(content, "content"))
     targets = content_representation(network, image, layers)
     weights = _columns(network, [equal_weights([layer]) for layer in layers])
@@ -227,7 +231,7 @@ def reconstruct_style(
     style: Tensor,
     subsets: Sequence[Sequence[str]],
     *,
-    size: tuple[int, int] | None = None,
+    size: int | tuple[int, int] | None = None,
     steps: int = 500,
     seed: int = 0,
     progress: bool = True,
@@ -239,17 +243,20 @@ def reconstruct_style(
         network: a VGG.
         style: `(1, 3, H, W)`, sRGB in [0, 1].
         subsets: the style layers of each image of the batch, equally weighted (w_l = 1/layers).
-        size: (height, width) of the images; the style image's when None.
+        size: of the images, as `resize` takes it; None is the style image's.
         steps, seed, progress, hooks: as `reconstruct_content` takes them.
 
     Raises:
         SettingError, NetworkError: as `transfer` does.
     """
+    _check_network(network)
+    _check_seed(seed)
     image = _place(network, check_image(style, "style"))
     targets = style_representation(network, image, [layer for row in subsets for layer in row])
     weights = _columns(network, [equal_weights(row) for row in subsets])
     terms = [StyleTerm(layer, target, weights[layer]) for layer, target in targets.items()]
-    start = _place(network, white_noise(*(size or image.shape[2:]), [seed] * len(subsets)))
+    sides = (image if size is None else resize(image, size)).shape[2:]
+    start = _place(network, white_noise(*sides, [seed] * len(subsets)))
     options = {"hooks": hooks, "progress": progress, "label": "style reconstruction"}
     return optimise(Objective(network, terms), start, steps, **options)
 
@@ -273,6 +280,16 @@ def _columns(network: VGG, rows: Iterable[Mapping[str, float]]) -> dict[str, Ten
     like = network.input.weight
     layers = dict.fromkeys(layer for row in rows for layer in row)
     return {layer: like.new_tensor([row.get(layer, 0.0) for row in rows]) for layer in layers}
+
+
+def _check_network(network: object) -> None:
+    if not isinstance(network, VGG):
+        raise SettingError(f"network must be a VGG, as stylelab.load gives it; got {network!r}")
+
+
+def _check_seed(seed: object) -> None:
+    if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**63:
+        raise SettingError(f"seed must be a whole number, 0 or more, got {seed!r}")
 
 
 def _check_weight(value: object, name: str) -> None:

@@ -116,10 +116,10 @@ class VGG(nn.Module):
 
     def check_layers(self, layers: Iterable[str]) -> tuple[str, ...]:
         """`layers` in network order, each once; NetworkError if one is unknown or none is given."""
-        asked = set(layers)
+        asked = set(map(str, layers))
         if unknown := asked - set(self.widths):
             raise NetworkError(
-                f"network {self.name} has no layer {', '.join(sorted(map(str, unknown)))}; "
+                f"network {self.name} has no layer {', '.join(sorted(unknown))}; "
                 f"it has {', '.join(self.widths)}"
             )
         if not asked:
@@ -215,8 +215,10 @@ def check_image(image: object, name: str = "image") -> Tensor:
     wrong = ""
     if not isinstance(image, Tensor):
         wrong = f"{type(image).__name__}; stylelab.load_image reads a file"
-    elif not image.is_floating_point() or image.is_meta or image.layout != torch.strided:
-        wrong = f"{image.dtype}, {image.layout}, on {image.device}; divide bytes by 255"
+    elif image.is_nested or image.is_meta or image.layout != torch.strided:
+        wrong = f"one without pixels in rows, {image.layout}, on {image.device}"
+    elif not image.is_floating_point():
+        wrong = f"{image.dtype}; divide bytes by 255"
     elif image.dim() != 4 or image.shape[:2] != (1, 3) or 0 in image.shape:
         wrong = f"the shape {tuple(image.shape)}"
     else:
@@ -249,4 +251,6 @@ def resize(image: Tensor, size: int | tuple[int, int]) -> Tensor:
         sides = max(1, round(height * scale)), max(1, round(width * scale))
     if sides == (height, width):
         return image
+    if image.element_size() < 4:  # PyTorch has no such interpolation in half precision
+        image = image.float()
     return F.interpolate(image, sides, mode="bicubic", antialias=True).clamp(0, 1)

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from stylelab.networks import imagenet_input
-from stylelab.vgg import VGG, VGG19
+from stylelab.vgg import LAYERS, VGG
 
 
 @pytest.fixture(autouse=True)
@@ -22,7 +22,7 @@ def tiny_network():
 
     def make(*, readouts: bool = False, padding: str = "reflect", dtype=torch.float64) -> VGG:
         maker, other = torch.Generator().manual_seed(0), torch.Generator().manual_seed(1)
-        network = VGG(dict.fromkeys(VGG19.layers[:13], 6), padding=padding, name="tiny")
+        network = VGG(dict.fromkeys(LAYERS[:13], 6), padding=padding, name="tiny")
         network.input.load_state_dict(imagenet_input())
         for layer in network.layers:
             conv = network.get_submodule(layer)
