@@ -4,7 +4,7 @@ Each optimises a batch of images, one for every panel of a figure, and returns a
 picture is described by a `Transfer`; a list of them is a batch.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 
 import torch
@@ -106,8 +106,7 @@ def transfer(
     """
     names = [each.name for each in fields(Transfer)][2:]
     if unknown := sorted(set(settings) - set(names)):
-        known = ", ".join(names)
-        raise SettingError(f"a transfer has no setting {unknown[0]!r}; it has {known}")
+        raise SettingError(f"a transfer has no setting {unknown[0]!r}, only {', '.join(names)}")
     transfers = [Transfer(content, style, **settings)]
     return transfer_batch(network, transfers, steps=steps, progress=progress, hooks=hooks)
 
@@ -140,25 +139,13 @@ def transfer_batch(
     is_list = isinstance(transfers, Sequence) and all(isinstance(t, Transfer) for t in transfers)
     if not is_list or len({tuple(one.content.shape) for one in transfers}) != 1:
         raise SettingError("transfers must be a list of Transfers, with content images of one size")
-    images = [image for one in transfers for image in (one.content, one.style)]
-    smallest = min(side for image in images for side in image.shape[2:])
-    least = network.min_size(layer for one in transfers for layer in one.layers)
-    if smallest < least:
-        raise SettingError(
-            f"the smallest image has a side of {smallest} pixels, and {network.name} needs at "
-            f"least {least} pixels on each side: choose larger images"
-        )
     start = transfer_start(network, transfers) if start is None else _place(network, start)
     options = {"hooks": hooks, "progress": progress, "label": "transfer"}
     return optimise(transfer_objective(network, transfers), start, steps, **options)
 
 
 def transfer_objective(network: VGG, transfers: Sequence[Transfer]) -> Objective:
-    """Equation 7 for a batch: what `transfer_batch` minimises at one level.
-
-    Raises:
-        NetworkError: for a layer that the network does not have.
-    """
+    """Equation 7 for a batch: what `transfer_batch` minimises."""
     layers = list(dict.fromkeys(one.content_layer for one in transfers))
     features = _targets(
         [one.content for one in transfers],
@@ -267,16 +254,15 @@ def _place(network: VGG, image: Tensor) -> Tensor:
     return image.clone() if image.is_inference() else image
 
 
-def _targets(images: Sequence[Tensor], represent) -> dict[str, Tensor]:
+def _targets(images: Sequence[Tensor], represent: Callable) -> dict[str, Tensor]:
     """What `represent` gives for each image, by layer: `(N, ...)`, or `(1, ...)` if all are one."""
     found = {id(image): represent(image) for image in {id(i): i for i in images}.values()}
     rows = list(found.values()) if len(found) == 1 else [found[id(image)] for image in images]
     return {layer: torch.cat([row[layer] for row in rows]) for layer in rows[0]}
 
 
-def _columns(network: VGG, rows: Iterable[Mapping[str, float]]) -> dict[str, Tensor]:
+def _columns(network: VGG, rows: Sequence[Mapping[str, float]]) -> dict[str, Tensor]:
     """Per layer, its weight in each row, 0 where a row lacks it: `(N,)`."""
-    rows = list(rows)
     like = network.input.weight
     layers = dict.fromkeys(layer for row in rows for layer in row)
     return {layer: like.new_tensor([row.get(layer, 0.0) for row in rows]) for layer in layers}
