@@ -59,8 +59,11 @@ class Transfer:
         for name in ("alpha_beta", "tv_weight"):
             _check_weight(getattr(self, name), name)
         named = isinstance(self.style_layers, (Sequence, Mapping)) and len(self.style_layers)
-        if not named or not all(isinstance(layer, str) for layer in self.style_layers):
-            raise SettingError(f"style_layers must name layers, got {self.style_layers!r}")
+        if not named or not all(isinstance(name, str) for name in self.layers):
+            raise SettingError(
+                "content_layer must be the name of a layer, and style_layers one or more names; "
+                f"got {self.content_layer!r} and {self.style_layers!r}"
+            )
         for layer, weight in self.style_weights.items():
             _check_weight(weight, f"the weight of style layer {layer}")
         if self.init not in STARTS:
@@ -70,7 +73,7 @@ class Transfer:
     @property
     def layers(self) -> tuple[str, ...]:
         """The layers that are matched."""
-        return (self.content_layer, *self.style_weights)
+        return (self.content_layer, *self.style_layers)
 
     @property
     def style_weights(self) -> dict[str, float]:
