@@ -60,6 +60,7 @@ class VGG(nn.Module):
         NetworkError, SettingError: for other widths; for another padding or pooling.
     """
 
+    @torch.inference_mode(False)
     def __init__(
         self,
         widths: Mapping[str, int],
