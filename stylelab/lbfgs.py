@@ -56,8 +56,8 @@ def _dot(a: Tensor, b: Tensor) -> Tensor:
 class _History:
     """The last m pairs (s, y) of N problems in one preallocated ring, and their inner products.
 
-    The pairs are scaled to s.y = 1, which leaves the method's formulas as they are. A pair that
-    does not count for an image is zero there, and so leaves its direction alone.
+    Pairs are scaled to s.y = 1, which changes no formula. A pair that does not count for an image
+    is zero there, and so leaves its direction alone.
     """
 
     def __init__(self, length: int, like: Tensor) -> None:
@@ -96,8 +96,7 @@ class _History:
         """The estimate of the inverse Hessian times `gradient` `(N, D)`.
 
         The same as the two-loop recursion (algorithm 7.4), in the compact form of Byrd, Nocedal and
-        Schnabel (1994, equation 3.13), which reads the history twice instead of five times and
-        needs no sequence of m small steps.
+        Schnabel (1994, equation 3.13), which reads the history twice instead of five times.
         """
         m, oldest = self.length, self.count % self.length
 

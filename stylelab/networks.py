@@ -95,8 +95,7 @@ def load(name: str, *, pooling: str | None = None, device: str | torch.device = 
     Args:
         name: a name out of `names()`, `random:SEED`, or the path of a weights file. A file's input
             convention is torchvision's, unless its hash is that of a network known by name.
-        pooling: "avg" or "max"; None is the network's own, "avg" as in the paper unless the
-            file says otherwise.
+        pooling: "avg" or "max"; None is the file's own, or "avg" as in the paper.
         device: where its weights are put.
 
     Raises:

@@ -100,12 +100,8 @@ def transfer(
     """Style transfer (equation 7): the content of one image in the style of another.
 
     Args:
-        network: a VGG.
-        content, style: as `Transfer` takes them, as are `settings`: `alpha_beta=1e-3`, ...
-        steps, progress, hooks: as `transfer_batch` takes them.
-
-    Raises:
-        SettingError, NetworkError: as `Transfer` and `transfer_batch` do.
+        content, style, settings: as `Transfer` takes them: `alpha_beta=1e-3`, `init="noise"`, ...
+        network, steps, progress, hooks: as `transfer_batch` takes them; it raises the same.
     """
     names = [each.name for each in fields(Transfer)][2:]
     if unknown := sorted(set(settings) - set(names)):
@@ -195,14 +191,10 @@ def reconstruct_content(
     """Figure 1, content: from white noise, one image for each layer whose features it matches.
 
     Args:
-        network: a VGG.
         content: `(1, 3, H, W)`, sRGB in [0, 1].
         layers: one content layer per image of the batch.
         seed: of the white noise, the same for all images.
-        steps, progress, hooks: as `transfer_batch` takes them.
-
-    Raises:
-        SettingError, NetworkError: as `transfer` does.
+        network, steps, progress, hooks: as `transfer_batch` takes them; it raises the same.
     """
     _check_network(network)
     _check_seed(seed)
@@ -230,14 +222,10 @@ def reconstruct_style(
     """Figure 1, style: from white noise, one image for each subset of layers it matches in style.
 
     Args:
-        network: a VGG.
         style: `(1, 3, H, W)`, sRGB in [0, 1].
         subsets: the style layers of each image of the batch, equally weighted (w_l = 1/layers).
-        size: of the images, as `resize` takes it; None is the style image's.
-        steps, seed, progress, hooks: as `reconstruct_content` takes them.
-
-    Raises:
-        SettingError, NetworkError: as `transfer` does.
+        size: of the images, as `resize` takes it; the style image's when None.
+        network, steps, seed, progress, hooks: as `reconstruct_content` takes them.
     """
     _check_network(network)
     _check_seed(seed)
@@ -277,7 +265,7 @@ def _check_network(network: object) -> None:
 
 
 def _check_seed(seed: object) -> None:
-    if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**63:
+    if type(seed) is not int or not 0 <= seed < 2**63:
         raise SettingError(f"seed must be a whole number, 0 or more, got {seed!r}")
 
 

@@ -91,20 +91,9 @@ class VGG(nn.Module):
         self.readouts = nn.ParameterDict()
         self.requires_grad_(False)
 
-    @property
-    def layers(self) -> tuple[str, ...]:
-        """The layers this network has, shallowest first."""
-        return tuple(self.widths)
-
-    @property
-    def device(self) -> torch.device:
-        """Where its weights are."""
-        return self.input.weight.device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The precision of its weights."""
-        return self.input.weight.dtype
+    layers = property(lambda self: tuple(self.widths), doc="Its layers, shallowest first.")
+    device = property(lambda self: self.input.weight.device, doc="Where its weights are.")
+    dtype = property(lambda self: self.input.weight.dtype, doc="The precision of its weights.")
 
     def readout(self, layer: str) -> Tensor | None:
         """The `(m, N + 1)` readout matrix at `layer`, or None where features are compared as is."""
@@ -117,12 +106,9 @@ class VGG(nn.Module):
 
     def check_layers(self, layers: Iterable[str]) -> tuple[str, ...]:
         """`layers` in network order, each once; NetworkError if one is unknown or none is given."""
-        asked = set(map(str, layers))
-        if unknown := asked - set(self.widths):
-            raise NetworkError(
-                f"network {self.name} has no layer {', '.join(sorted(unknown))}; "
-                f"it has {', '.join(self.widths)}"
-            )
+        asked, has = set(map(str, layers)), ", ".join(self.widths)
+        if unknown := sorted(asked - set(self.widths)):
+            raise NetworkError(f"{self.name} has no layer {', '.join(unknown)}; it has {has}")
         if not asked:
             raise NetworkError("no layer was given; name at least one, such as 'conv4_2'")
         return tuple(layer for layer in self.widths if layer in asked)
@@ -244,9 +230,7 @@ def resize(image: Tensor, size: int | tuple[int, int]) -> Tensor:
     height, width = image.shape[2:]
     sides = tuple(size) if isinstance(size, (tuple, list)) and len(size) == 2 else (size,)
     if not all(type(side) is int and side > 0 for side in sides):
-        raise SettingError(
-            f"size must be a whole number of pixels, or a pair (height, width); got {size!r}"
-        )
+        raise SettingError(f"size must be in whole pixels, one or (height, width); got {size!r}")
     if len(sides) == 1:
         scale = size / max(height, width)
         sides = max(1, round(height * scale)), max(1, round(width * scale))
