@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
 
+import matplotlib.text
 import nbformat
 import numpy as np
 import papermill.translators
@@ -32,7 +33,7 @@ from stylelab.cli.main import main as cli
 from stylelab.distil.recipe import Recipe
 from stylelab.distil.training import train_and_export
 from stylelab.errors import NetworkError, SettingError, StylelabError
-from stylelab.figures import diagrams
+from stylelab.figures.canvas import Canvas
 from stylelab.figures.films import save_animation
 from stylelab.figures.verify import verify
 from stylelab.files.text import printable
@@ -372,7 +373,7 @@ def test_names_of_files_reach_the_terminal_escaped(folder, capsys):
 
 def shown(figure) -> list[str]:
     figure.draw_without_rendering()
-    return [text.get_text() for text in figure.findobj(figures.matplotlib.text.Text)]
+    return [text.get_text() for text in figure.findobj(matplotlib.text.Text)]
 
 
 @pytest.mark.filterwarnings("ignore:Glyph")
@@ -396,7 +397,7 @@ def test_so_are_footers_with_the_names_of_networks(tiny_network, text):
 
 @pytest.mark.filterwarnings("ignore:Glyph")
 def test_so_are_footers_of_diagrams():
-    canvas = diagrams.Canvas(4, 2, "weights $x of \\foo{ and $^")
+    canvas = Canvas(4, 2, "weights $x of \\foo{ and $^")
     assert shown(canvas.figure)
     canvas.figure.savefig(io.BytesIO())
 
