@@ -18,8 +18,8 @@ from benchmarks import measure, neural_style_program
 from benchmarks.contenders import NETWORKS
 from benchmarks.report import table
 from benchmarks.store import RESULTS, Store, machine
+from stylelab.engine.devices import pick_device
 from stylelab.errors import StylelabError
-from stylelab.networks import pick_device
 
 KINDS = {
     "step": "seconds per step against size",
