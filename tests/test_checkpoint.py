@@ -1,24 +1,20 @@
 """Checkpoints: however a run ends, the same command ends with the same image."""
 
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
-from toys import until, write
 
 from stylelab import reconstruct_content, reconstruct_style, transfer_batch
 from stylelab.engine import checkpoint
 from stylelab.engine.checkpoint import Checkpoint, keep_in_named_folder
 from stylelab.engine.coarse_to_fine import transfer_coarse_to_fine
 from stylelab.errors import SettingError, StylelabError
-from stylelab.images import load_image, save_image
 from stylelab.objective import Objective
 from stylelab.optimisation import optimise
-from stylelab.runs import notebooks as runner
 from stylelab.synthesis import Transfer
 
 ROOT = Path(__file__).parents[1]
@@ -291,84 +287,3 @@ def test_a_folder_for_all_that_a_notebook_does(run, tmp_path, monkeypatch):
         run(keep_in_named_folder, kill_at(7), seed=3)
     assert len(list((tmp_path / "folder").iterdir())) == 2
     assert_same(run(keep_in_named_folder, kill_at(6), seed=3), other)
-
-
-# The command line, in processes of its own.
-
-OFTEN = """
-import sys
-from stylelab.engine.checkpoint import Checkpoint
-Checkpoint.__init__.__kwdefaults__["seconds"] = 0.0
-"""
-MAIN = "from stylelab.cli.main import main\nsys.exit(main())"
-
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    """A working directory with two images, for one thread."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    for name in ("photo.png", "painting.png"):
-        save_image(torch.rand(1, 3, 32, 32), name)
-    return tmp_path
-
-
-@pytest.mark.skipif(os.name == "nt", reason="has no such signals")
-def test_a_transfer_that_is_terminated_and_killed(folder):
-    def start(*arguments):
-        asked = ["transfer", "photo.png", "painting.png", "--size", "32", "--steps", "200"]
-        command = [sys.executable, "-c", OFTEN + MAIN, *asked, "--device", "cpu", "-o", *arguments]
-        return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-
-    def written():
-        return Path("run").stat().st_mtime_ns if Path("run").exists() else 0
-
-    whole = start("whole.png", "--checkpoint", "never")
-    assert whole.wait(120) == 0 and not Path("never").exists()
-    for blow in (signal.SIGTERM, signal.SIGKILL):
-        seen = {written()}
-        process = start("out.png", "--checkpoint", "run")
-        until(lambda seen=seen: (seen.add(written()), len(seen) > 2)[1])  # anew, and again
-        process.send_signal(blow)
-        said = process.communicate(timeout=120)[1]
-        if blow == signal.SIGTERM:
-            assert process.returncode == 130 and "out.png" in said and "from run\n" in said
-            assert load_image("out.png").shape == (1, 3, 32, 32)
-        else:
-            assert process.returncode == -signal.SIGKILL
-        assert Path("run").exists()
-    assert start("out.png", "--checkpoint", "run").wait(120) == 0
-    assert torch.equal(load_image("out.png"), load_image("whole.png"))
-    names = {"photo.png", "painting.png", "whole.png", "out.png"}
-    assert {path.name for path in folder.iterdir()} == names
-
-
-PAINT = """
-import os
-import torch
-import stylelab
-def look(run, states):
-    for state in states:
-        open("begun", "a").write(f"{state.step} ")
-        if state.step == 3 and not os.path.exists("blow"):
-            open("blow", "w").close()
-            os._exit(1)
-        yield state
-network = stylelab.load("vgg19-mini")
-image = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-asked = {"steps": 5, "progress": False, "hooks": [*network.hooks, look]}
-result = stylelab.reconstruct_content(network, image, ["conv1_1"], **asked)
-"""
-
-
-def test_figures_go_on_where_they_were_killed(folder):
-    write(folder / "notebooks" / "01_one.ipynb", OFTEN, PAINT)
-    given = {"notebooks": "notebooks", "output": "out", "checkpoint": True, "progress": False}
-    (outcome,) = runner.run_notebooks(**given)
-    assert "Kernel died" in outcome.error
-    kept = folder / "out" / ".stylelab" / "checkpoints"
-    assert len(list(kept.glob("01_one/*/*.safetensors"))) == 1
-    (outcome,) = runner.run_notebooks(**given)
-    assert outcome.ok and not list(kept.glob("*"))
-    assert (folder / "out" / "begun").read_text() == "0 1 2 3 3 4 5 "
