@@ -107,7 +107,7 @@ def test_when_no_step_is_finite_any_more_the_best_image_is_saved(tmp_path, monke
 
 def test_the_same_command_gives_the_same_bytes(tmp_path):
     """In two processes, the metadata included."""
-    asked = ["-m", "stylelab", "transfer", "pagoda", "swirling_night", "--size", "64"]
+    asked = ["-m", "stylelab.cli", "transfer", "pagoda", "swirling_night", "--size", "64"]
     asked += ["--steps", "30", "--init", "noise", "--seed", "7", "--bits", "16", "-o", "out.png"]
     files = []
     for name in ("a", "b"):
