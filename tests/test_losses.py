@@ -42,24 +42,12 @@ def test_equation_3_is_the_literal_sum(pre):
         torch.testing.assert_close(gram[n, i, j], (pre[n, i] * pre[n, j]).sum())
 
 
-def test_gram_matrix_forgets_position(pre):
-    order = torch.randperm(30, generator=torch.manual_seed(2))
-    shuffled = pre.flatten(2)[..., order].view_as(pre)
-    torch.testing.assert_close(losses.gram_matrix(shuffled), losses.gram_matrix(pre))
-
-
 def test_equation_4_is_the_literal_sum(pre, other):
     gram, target = losses.gram_matrix(pre), losses.gram_matrix(other)
     units, positions = 4, 30
     expected = (gram - target).square().sum((1, 2)) / (4 * units**2 * positions**2)
     found = losses.style_layer_loss(gram, target, positions, positions, units)
     torch.testing.assert_close(found, expected)
-
-
-def test_style_of_an_image_tiled_twice_is_the_same(pre):
-    twice = torch.cat([pre, pre], 3)
-    loss = losses.style_layer_loss(losses.gram_matrix(twice), losses.gram_matrix(pre), 60, 30, 4)
-    torch.testing.assert_close(loss, torch.zeros(2, dtype=torch.float64))
 
 
 @pytest.mark.parametrize("maps", [4, 1])

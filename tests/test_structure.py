@@ -1,5 +1,6 @@
 """The science stands on top of the package, is small, and needs PyTorch alone."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -26,17 +27,15 @@ def test_the_method_imports_the_standard_library_torch_tqdm_and_itself(imports, 
 
 def test_the_layers_of_the_package_hold_and_a_violation_is_noticed(tmp_path):
     """With the contracts of pyproject.toml, on a copy to which a wrong import is added."""
-    lint = Path(sys.executable).with_name("lint-imports")
-    (tmp_path / "stylelab").symlink_to(ROOT / "stylelab")
-    for wrong in (False, True):
-        if wrong:
-            (tmp_path / "stylelab").unlink()
-            subprocess.run(["cp", "-r", ROOT / "stylelab", tmp_path], check=True)
-            with open(tmp_path / "stylelab" / "losses.py", "a") as file:
-                file.write("\nfrom stylelab import images\n")
-        command = [lint, "--config", ROOT / "pyproject.toml", "--no-cache"]
-        done = subprocess.run(command, cwd=tmp_path, env={"PYTHONPATH": str(tmp_path)})
-        assert bool(done.returncode) == wrong
+    shutil.copytree(ROOT / "stylelab", tmp_path / "stylelab")
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    command = [Path(sys.executable).with_name("lint-imports"), "--no-cache"]
+    asked = {"cwd": tmp_path, "env": {"PYTHONPATH": str(tmp_path)}, "capture_output": True}
+    assert subprocess.run(command, **asked).returncode == 0
+    with open(tmp_path / "stylelab" / "losses.py", "a") as file:
+        file.write("\nfrom stylelab import images\n")
+    done = subprocess.run(command, **asked)
+    assert done.returncode == 1 and b"stylelab.losses -> stylelab.images" in done.stdout
 
 
 def test_a_newcomer_can_read_it():
