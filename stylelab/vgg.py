@@ -202,7 +202,7 @@ def check_image(image: object, name: str = "image") -> Tensor:
     wrong = ""
     if not isinstance(image, Tensor):
         wrong = f"{type(image).__name__}; stylelab.load_image reads a file"
-    elif image.is_nested or image.is_meta or image.layout != torch.strided:
+    elif image.is_meta or image.layout != torch.strided:
         wrong = f"one without pixels in rows, {image.layout}, on {image.device}"
     elif not image.is_floating_point():
         wrong = f"{image.dtype}; divide bytes by 255"

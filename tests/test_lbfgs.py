@@ -106,8 +106,8 @@ def test_the_path_of_each_image_is_that_of_the_two_loop_recursion(dtype, toleran
 
     def evaluate(i, step, x):
         if step not in stays[i]:
-            gradients[i] = 2 * scales * x + 0.4 * x**3 - mixing @ (mixing.T @ x).sin()
-        loss = (scales * x**2 + 0.1 * x**4).sum() + (mixing.T @ x).cos().sum()
+            gradients[i] = 2 * scales * x + 0.4 * x**3 - 2 * mixing @ (mixing.T @ x).sin()
+        loss = (scales * x**2 + 0.1 * x**4).sum() + 2 * (mixing.T @ x).cos().sum()
         return (loss * NAN if step in bad[i] else loss), gradients[i]
 
     def batched(x):
@@ -121,6 +121,7 @@ def test_the_path_of_each_image_is_that_of_the_two_loop_recursion(dtype, toleran
     start, steps = torch.randn(3, 40, dtype=torch.float64), itertools.count()
     states = list(itertools.islice(lbfgs(batched, start.to(dtype), **options), 41))
     assert all(states[step].refused[i] for i, steps in enumerate(bad) for step in steps)
+    assert not states[13].refused[2]
     for i in range(3):
         path = by_the_book(lambda step, x, i=i: evaluate(i, step, x), start[i], 40, **options)
         for state, x in zip(states, path, strict=True):
