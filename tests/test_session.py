@@ -93,31 +93,6 @@ def test_a_pause_at_a_step_and_a_change_go_on_from_the_current_image(make, tiny_
     assert set(end.losses[-1][1]) == {"content conv2_2", "style conv1_1", "style conv3_1"}
 
 
-def test_new_weights_give_the_same_with_the_old_targets(make, tiny_network):
-    network = tiny_network()
-    evaluate, targets = network.features_by_layer, []
-
-    def counted(*args):
-        if not torch.is_grad_enabled():  # targets need no gradient
-            targets.append(args)
-        return evaluate(*args)
-
-    network.features_by_layer = counted
-    run = make(network, alpha_beta=1.0, steps=6)
-    run.pause(step=3)
-    run.start()
-    halfway = run.wait(timeout=120)
-    weights = dict(zip(STYLE_LAYERS, (1, 2, 3, 4, 0.5), strict=True))
-    settings = run.change(alpha_beta=1e-3, style_layers=weights)
-    run.resume()
-    end = run.wait(timeout=120)
-    assert len(targets) == 2  # of the content and of the style, once each
-    transfer = settings.as_transfer(picture(0), picture(1))
-    objective = synthesis.transfer_objective(network, [transfer])
-    again = optimise(objective, halfway.state.image, 3, progress=False)
-    assert torch.equal(end.best, again.images)
-
-
 def test_pause_resume_and_stop_while_it_runs(make, tiny_network, monkeypatch):
     run = make(slowed(tiny_network(), monkeypatch), steps=10_000)
     began = time.monotonic()
