@@ -218,7 +218,7 @@ def test_a_picture_cannot_name_a_file_of_weights(folder, tiny_network):
     save_image(torch.zeros(1, 3, 8, 8), folder / "saved.png", metadata=texts)
     app = Playground(Settings(size=64, steps=1), device="cpu")
     send(app.load_button, "saved.png", (folder / "saved.png").read_bytes())
-    assert "is not here" in app._message.value
+    assert "is not on this computer" in app._message.value
     assert app.controls.settings.network == "vgg19-mini" and not canary.exists()
 
 
@@ -558,7 +558,7 @@ def test_titles_and_messages_of_the_playground_are_texts(app, monkeypatch):
         app._say(text)
         assert [tag for tag, _ in Tags(app._message.value).found] == ["div"]
         app.controls.content.title = text
-        app._draw()
+        app.refresh()
         assert [tag for tag, _ in Tags(app.preview.value).found] == ["img"]
 
 

@@ -22,12 +22,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from stylelab import networks, synthesis
+from stylelab import networks
 from stylelab.engine.devices import pick_device
 from stylelab.errors import SettingError
 from stylelab.lbfgs import State
 from stylelab.optimisation import Run, optimise
 from stylelab.runs.settings import LIVE, OPTIONS, Settings
+from stylelab.synthesis import transfer_objective, transfer_start
 from stylelab.vgg import VGG, resize
 
 READY, RUNNING, PAUSED = "ready", "running", "paused"
@@ -135,13 +136,9 @@ class Session:
             self.resume()
 
     def change(self, **changes: object) -> Settings:
-        """Change settings; a session that runs continues from its current image.
+        """Change settings out of `runs.settings.LIVE`; returns all settings with these changes.
 
-        Args:
-            changes: any of `runs.settings.LIVE`.
-
-        Returns:
-            The new settings.
+        A session that runs continues from its current image.
 
         Raises:
             SettingError: for any other setting, a value out of range, or a session that is over.
@@ -189,29 +186,23 @@ class Session:
 
     def _transfer(self) -> str:
         """Do all steps, with a new objective after each change of it; how it ended."""
-        name = self._now.settings.network
-        network = self.network or networks.load(name, device=self._device)
+        network = self.network or networks.load(self._now.settings.network, device=self._device)
         with self._condition:  # from here on, `change` checks the layers itself
             network.check_layers(self._now.settings.layers)
             self.network, settings = network, self._now.settings
         content, style = (resize(image, settings.size) for image in self._images)
-        image = synthesis.transfer_start(network, [settings.as_transfer(content, style)])
-        hooks = [*network.hooks, self._hook]
+        image = transfer_start(network, [settings.as_transfer(content, style)])
+        steps, hooks = OPTIONS["steps"].most, [*network.hooks, self._hook]
         while True:
             self._in_force, self._first = settings.objective, self._now.step
-            transfer = settings.as_transfer(content, style)
-            objective = synthesis.transfer_objective(network, [transfer])
-            optimise(objective, image, OPTIONS["steps"].most, hooks=hooks, progress=False)
+            objective = transfer_objective(network, [settings.as_transfer(content, style)])
+            optimise(objective, image, steps, hooks=hooks, progress=False)
             with self._condition:
-                if self._stopping or not self._is_changed():
+                image, settings = self._now.state.image, self._now.settings
+                if self._stopping or settings.objective == self._in_force:
                     return STOPPED if self._stopping else FINISHED
-                image, settings, step = self._now.state.image, self._now.settings, self._now.step
-                # A later change at the same step replaces the earlier one.
-                earlier = [change for change in self._now.changes if change[0] < step]
-                self._set(changes=(*earlier, (step, settings)))
-
-    def _is_changed(self) -> bool:
-        return self._now.settings.objective != self._in_force
+                changes = dict(self._now.changes) | {self._now.step: settings}
+                self._set(changes=tuple(changes.items()))
 
     def _hook(self, run: Run, states: Iterator[State]) -> Iterator[State]:
         """Report each state, then wait while paused; return at the end or after a change."""
@@ -229,7 +220,8 @@ class Session:
                 while step >= self._pause_at and not self._stopping:
                     self._set(status=PAUSED)
                     self._condition.wait()
-                if self._stopping or self._is_changed() or step >= self._now.settings.steps:
+                now = self._now.settings
+                if self._stopping or step >= now.steps or now.objective != self._in_force:
                     return
             began = time.perf_counter()
 
