@@ -101,8 +101,15 @@ def test_pause_resume_and_stop_while_it_runs(make, tiny_network, monkeypatch):
     assert time.monotonic() - began < 1  # neither waits for a step
     paused = run.wait(timeout=60)
     assert paused.status == "paused"
+    run.pause(step=paused.step + 2)  # holds after the pause now
+    run.change(steps=9_999)  # and a change ends no pause
+    time.sleep(0.1)
+    assert run.snapshot().status == "paused" and run.snapshot().step == paused.step
     run.resume()
-    assert run.wait(step=paused.step + 2, timeout=60).step >= paused.step + 2
+    again = run.wait(timeout=60)
+    assert (again.status, again.step) == ("paused", paused.step + 2)
+    run.resume()
+    assert run.wait(step=paused.step + 4, timeout=60).step >= paused.step + 4
     run.pause()
     run.wait(timeout=60)
     run.stop()  # also out of a pause

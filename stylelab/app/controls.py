@@ -47,9 +47,8 @@ class Controls(widgets.VBox):
         extent = widgets.HBox([rows["size"], rows["steps"]]).add_class("pair")
         start = widgets.HBox([rows["init"], rows["seed"]]).add_class("pair")
         parts = [self.content, self.style_image, _text(UPLOAD_LIMIT, "hint"), rows["network"]]
-        parts += [extent, start, rows["tv_weight"]]
-        parts += [_text("These may change while it runs", "heading")]
-        parts += [rows["alpha_beta"], rows["content_layer"]]
+        live = _text("These may change while it runs", "heading")
+        parts += [extent, start, rows["tv_weight"], live, rows["alpha_beta"], rows["content_layer"]]
         parts += [_text("Style layers and their weights", "heading"), rows["style_layers"]]
         super().__init__(parts)
         self.show(settings)

@@ -123,9 +123,10 @@ class Session:
             self._pause_at = step
 
     def resume(self) -> None:
-        """Continue after a pause; a pause at a later step is forgotten."""
+        """Continue after a pause; a pause at a later step still holds."""
         with self._condition:
-            self._pause_at = math.inf
+            if self._pause_at <= self._now.step:
+                self._pause_at = math.inf
             if self._now.status == PAUSED:
                 self._set(status=RUNNING)
 
@@ -217,9 +218,10 @@ class Session:
             self._set(step=step, state=state, losses=self._now.losses + losses, seconds=seconds)
             yield state
             with self._condition:
-                while step >= self._pause_at and not self._stopping:
+                if step >= self._pause_at and not self._stopping:
+                    self._pause_at = math.inf
                     self._set(status=PAUSED)
-                    self._condition.wait()
+                    self._condition.wait_for(lambda: self._now.status != PAUSED)
                 now = self._now.settings
                 if self._stopping or step >= now.steps or now.objective != self._in_force:
                     return
