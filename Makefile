@@ -21,7 +21,7 @@ help:
 	@echo "make book      the notebooks as a website, with the outputs they were committed with: build/book/"
 	@echo "make lab       open the notebooks in JupyterLab"
 	@echo "make test      check the style of the code, then run the tests  (ARGS='-k cli' for some)"
-	@echo "make lint      check the style of the code alone"
+	@echo "make lint      check the style of the code, and that its imports run one way"
 	@echo "make clean     remove .venv and build/"
 	@echo
 	@echo "PYTHON=python3.12 make ... picks the interpreter that .venv is made with (3.11 or later)."
@@ -49,6 +49,7 @@ test: lint
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 
 lab: $(READY)
 	$(BIN)/jupyter lab notebooks $(ARGS)

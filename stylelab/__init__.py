@@ -7,8 +7,7 @@
     result = stylelab.transfer(network, content, style, alpha_beta=1e-2)
     stylelab.save_image(result.images, "out.png")
 
-Names are looked up in their modules when first used, so that `stylelab --help` need not wait for
-PyTorch.
+Names are looked up when they are first used: `stylelab --help` need not wait for PyTorch.
 """
 
 from importlib import import_module
@@ -34,9 +33,9 @@ __all__ = list(_HOMES)
 
 
 def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    if name in _HOMES:
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -3,17 +3,17 @@
     gallery.open("neckarfront", size=512)   # the paper's photograph, (1, 3, H, W)
     gallery.credit("neckarfront")           # 'Tübingen Neckarfront, photograph by ...'
 
-"paper" images come from the addresses in `assets/gallery.json` into `cache_dir()`. "embedded" ones
-are photographs that ship inside scikit-image and scikit-learn, and stylelab's own paintings, which
-stand in for the artworks of figure 3.
+"paper" images are downloaded from the addresses in `assets/gallery.json` into the cache folder.
+"embedded" ones are photographs that ship inside scikit-image and scikit-learn, and stylelab's own
+paintings, which stand in for the artworks of figure 3.
 """
 
 import difflib
 import json
-from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 from torch import Tensor
 
@@ -25,75 +25,25 @@ from stylelab.files.local import ASSETS, cache_dir
 KINDS = ("paper", "embedded")
 PACKAGES = {"skimage": "scikit-image", "sklearn": "scikit-learn"}
 
-# Who plays which part in the notebooks; B to F as in the paper's figure 3.
-CASTS = {
-    "paper": {
-        "content": "neckarfront",
-        "B": "shipwreck",
-        "C": "starry_night",
-        "D": "the_scream",
-        "E": "femme_nue_assise",
-        "F": "composition_vii",
-        "texture": "starry_night",
-        "day": "city_by_day",
-        "night": "city_by_night",
-    },
-    "embedded": {
-        "content": "pagoda",
-        "B": "storm",
-        "C": "swirling_night",
-        "D": "burning_dusk",
-        "E": "dark_facets",
-        "F": "bursting_composition",
-        "texture": "swirling_night",
-        "day": "pagoda",
-        "night": "rocket",
-    },
-}
-
-
-@dataclass(frozen=True)
-class Entry:
-    """What is known of an image.
-
-    `file` is its name in the cache ("paper"), or its path inside a package or `assets`
-    ("embedded"); `source` the address it is downloaded from, or where its file came from; `sha256`
-    is empty for embedded images, which may change with the package they ship in.
-    """
-
-    name: str
-    kind: str
-    title: str
-    artist: str
-    year: str
-    licence: str
-    use: str
-    file: str
-    source: str
-    sha256: str
-
-    @property
-    def credit(self) -> str:
-        """One line for a caption."""
-        who = ", ".join(part for part in (self.title, self.artist, self.year) if part)
-        return f"{who} ({self.licence})"
-
 
 @cache
-def entries() -> dict[str, Entry]:
-    """All images by name."""
+def entries() -> dict[str, SimpleNamespace]:
+    """All images by name, each with `kind`, `title`, `artist`, `year`, `licence`, `use`, and:
+
+    `file`, its name in the cache ("paper"), or its path inside a package or `assets` ("embedded");
+    `source`, its address, or where the file came from; `sha256`, empty for embedded images.
+    """
     table = json.loads((ASSETS / "gallery.json").read_text(encoding="utf-8"))
-    return {name: Entry(name=name, **fields) for name, fields in table.items()}
+    return {name: SimpleNamespace(name=name, **fields) for name, fields in table.items()}
 
 
 def names(kind: str | None = None) -> list[str]:
     """The names of all images, or of those of one kind ("paper" or "embedded")."""
-    if kind is not None:
-        _check_kind(kind)
-    return [name for name, entry in entries().items() if kind in (None, entry.kind)]
+    kinds = KINDS if kind is None else (_known(kind),)
+    return [name for name, entry in entries().items() if entry.kind in kinds]
 
 
-def info(name: str) -> Entry:
+def info(name: str) -> SimpleNamespace:
     """The entry of an image; SettingError, with the names most like it, if there is none."""
     if name in entries():
         return entries()[name]
@@ -103,7 +53,9 @@ def info(name: str) -> Entry:
 
 def credit(name: str) -> str:
     """One line for a caption: title, artist, year and licence."""
-    return info(name).credit
+    entry = info(name)
+    known = [part for part in (entry.title, entry.artist, entry.year) if part]
+    return f"{', '.join(known)} ({entry.licence})"
 
 
 def path(name: str) -> Path:
@@ -137,12 +89,7 @@ def is_here(name: str) -> bool:
 def open(name: str, size: int | None = None) -> Tensor:
     """The image of this name, `(1, 3, H, W)`, float32 sRGB in [0, 1].
 
-    Args:
-        name: one of `names()`.
-        size: if given, the longer side in pixels.
-
-    Raises:
-        StylelabError: as `path` and `images.load_image` do.
+    `size` is the longer side in pixels. Raises what `path` and `images.load_image` raise.
     """
     return images.load_image(path(name), size)
 
@@ -151,12 +98,12 @@ def cast(kind: str) -> dict[str, str]:
     """Which image plays which part in the notebooks, for "paper" or "embedded" images.
 
     The parts: "content"; "B" to "F", figure 3's artworks; "texture", figure 1's artwork; "day" and
-    "night", figure 7's photographs.
+    "night", figure 7's photographs. They are listed in `assets/casts.json`.
     """
-    _check_kind(kind)
-    return dict(CASTS[kind])
+    return json.loads((ASSETS / "casts.json").read_text(encoding="utf-8"))[_known(kind)]
 
 
-def _check_kind(kind: str) -> None:
+def _known(kind: str) -> str:
     if kind not in KINDS:
         raise SettingError(f"images must be one of {', '.join(KINDS)}; got {kind!r}")
+    return kind

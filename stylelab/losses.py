@@ -27,10 +27,8 @@ from torch import Tensor
 def content_loss(features: Tensor, target: Tensor, readout: Tensor | None = None) -> Tensor:
     """Equation 1: L_content = 1/2 sum_ij (F_ij - P_ij)^2, `(N,)`.
 
-    Args:
-        features: F, `(N, C, H, W)`.
-        target: P, `(N or 1, C, H, W)`.
-        readout: optional `(m, C + 1)` matrix; its constant column cancels in the difference.
+    F is `features` `(N, C, H, W)`, P is `target` `(N or 1, C, H, W)`; the constant column of a
+    `readout` `(m, C + 1)` cancels in the difference.
     """
     difference = features - target
     if readout is not None:
@@ -49,9 +47,8 @@ def content_gradient(features: Tensor, target: Tensor) -> Tensor:
 def gram_matrix(features: Tensor, readout: Tensor | None = None) -> Tensor:
     """Equation 3: G_ij = sum_k F_ik F_jk, a sum over positions k, `(N, C, C)`.
 
-    Args:
-        features: F, `(N, C, H, W)`.
-        readout: optional `(m, C + 1)` matrix R; the result is then R Gram([F; 1]) R^T, `(N, m, m)`.
+    F is `features` `(N, C, H, W)`. With a `readout` R `(m, C + 1)` the result is
+    R Gram([F; 1]) R^T, `(N, m, m)`.
     """
     rows = features.permute(0, 2, 3, 1).flatten(1, 2)  # F^T: a position each, its maps together
     gram = _Gram.apply(rows)
@@ -92,8 +89,7 @@ def style_layer_loss(
     Args:
         gram: G, `(N, C, C)`.
         target: A, `(N or 1, C, C)`.
-        positions: M_l of the generated image.
-        target_positions: M_l of the style image.
+        positions, target_positions: M_l of the generated image and of the style image.
         units: N_l.
     """
     difference = gram / positions - target / target_positions
@@ -103,9 +99,7 @@ def style_layer_loss(
 def style_layer_gradient(features: Tensor, target: Tensor) -> Tensor:
     """Equation 6: dE_l/dF = 1 / (N_l^2 M_l^2) (F^T (G - A))_ji where F > 0, else 0.
 
-    Args:
-        features: F, `(N, C, H, W)`.
-        target: A, `(N or 1, C, C)`, of a style image of the same size.
+    F is `features` `(N, C, H, W)`, A is `target` `(N or 1, C, C)`, of an image of the same size.
     """
     units, positions = features.shape[1], features[0, 0].numel()
     product = ((gram_matrix(features) - target) @ features.flatten(2)).view_as(features)
@@ -125,19 +119,15 @@ def total_loss(content: Tensor, style: Tensor, alpha: float, beta: float) -> Ten
 def paper_ratio(alpha_beta: float, units: int, positions: int) -> float:
     """The alpha/beta of equation 7, as written, that a ratio between means stands for.
 
-    Args:
-        alpha_beta: ratio between mean content and mean style loss, as `transfer` takes it.
-        units: N_l of the content layer.
-        positions: M_l of the content layer.
+    `units` and `positions` are N_l and M_l of the content layer.
     """
     return alpha_beta / (2 * units * positions)
 
 
 def total_variation(image: Tensor) -> Tensor:
-    """Mean squared difference of neighbouring pixels, `(N,)`; not in the paper, off by default.
+    """Mean squared difference of neighbouring pixels of `image` `(N, 3, H, W)`, `(N,)`.
 
-    Args:
-        image: `(N, 3, H, W)`, sRGB in [0, 1].
+    It is not in the paper, and off by default.
     """
     down = (image[:, :, 1:] - image[:, :, :-1]).square().mean((1, 2, 3))
     right = (image[:, :, :, 1:] - image[:, :, :, :-1]).square().mean((1, 2, 3))

@@ -1,20 +1,15 @@
 """Networks by name, the user's own weights, and their common scale.
 
-| name | weights |
-| --- | --- |
-| `vgg19-mini` | ours, embedded in the package; see docs/vgg19-mini.md |
-| `vgg19` | torchvision's VGG-19 |
-| `vgg19-caffe` | Simonyan and Zisserman's own, as the paper used |
-| `random`, `random:SEED` | He-initialised VGG-19: what training contributes |
-| a path | a state dict, named as torchvision's, or `conv1_1.weight`, or `conv11.weight` |
-
+`vgg19-mini` is ours and comes with the package, `vgg19` is torchvision's VGG-19, `vgg19-caffe` is
+Simonyan and Zisserman's own, as the paper used, and `random` or `random:SEED` is an untrained one.
+A path is that of a state dict named as torchvision's, or `conv1_1.weight`, or `conv11.weight`.
 Weights are read without unpickling code and checked by SHA-256 where the publisher gives one.
 """
 
 import json
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 
 import torch
 from torch import Tensor, nn
@@ -30,29 +25,15 @@ from stylelab.vgg import VGG, VGG19_WIDTHS, mean_activations, rescale
 PHOTOGRAPHS = ("pagoda", "coffee", "cat", "astronaut")  # show what a mean activation is, at 256 px
 
 
-@dataclass(frozen=True)
-class Source:
-    """A network by name, as `assets/networks.json` lists it.
+@cache
+def sources() -> dict[str, SimpleNamespace]:
+    """The networks by name, as `assets/networks.json` lists them.
 
-    `sha256` may be the leading digits alone, as the publisher gives them. `caffe_input` means BGR
+    `sha256` may be its leading digits alone, as the publisher gives them. `caffe_input` means BGR
     in 0..255 less the mean, in place of torchvision's convention.
     """
-
-    name: str
-    description: str
-    licence: str
-    bytes: int
-    file: str | None = None
-    sha256: str = ""
-    url: str | None = None
-    caffe_input: bool = False
-
-
-@cache
-def sources() -> dict[str, Source]:
-    """All networks by name."""
     table = json.loads((local.ASSETS / "networks.json").read_text(encoding="utf-8"))
-    return {entry["name"]: Source(**entry) for entry in table}
+    return {name: SimpleNamespace(name=name, **fields) for name, fields in table.items()}
 
 
 def names() -> list[str]:
@@ -60,7 +41,7 @@ def names() -> list[str]:
     return list(sources())
 
 
-def info(name: str) -> Source:
+def info(name: str) -> SimpleNamespace:
     """The entry of a network; NetworkError if there is none of that name."""
     if name not in sources():
         known = ", ".join(names())
@@ -82,10 +63,10 @@ def is_cached(name: str) -> bool:
 
 
 def fetch(name: str) -> Path:
-    """Download a named network unless it is there, verify it, and return its path.
+    """The verified weights of a named network, downloaded if need be.
 
     Raises:
-        DownloadError: if it cannot be had, or is not the file expected.
+        DownloadError: if they cannot be had, or are not the file expected.
         NetworkError: for an unknown name, or `random`, which has no file.
     """
     source, where = info(name), path(name)
@@ -94,9 +75,7 @@ def fetch(name: str) -> Path:
     if source.url:
         return download.fetch(source.url, where, source.sha256)
     if (found := local.sha256_of(where)) != source.sha256:
-        raise NetworkError(
-            f"{where} has SHA-256 {found} in place of {source.sha256}; reinstall stylelab"
-        )
+        raise NetworkError(f"{where} has the SHA-256 {found}, a wrong one; reinstall stylelab")
     return where
 
 
@@ -111,8 +90,7 @@ def load(name: str, *, pooling: str | None = None, device: str | torch.device = 
     Args:
         name: a name out of `names()`, `random:SEED`, or the path of a weights file. A file's input
             convention is torchvision's, unless its hash is that of a network known by name.
-        pooling: "avg" or "max"; None is the network's own, "avg" as in the paper unless the
-            file says otherwise.
+        pooling: "avg" or "max"; None is the file's own, or "avg" as in the paper.
         device: where its weights are put.
 
     Raises:
@@ -136,7 +114,8 @@ def load(name: str, *, pooling: str | None = None, device: str | torch.device = 
         network = build_network(where, tensors, header, preprocess, pooling)
         network.name, network.sha256 = name if known else where.stem, digest
         if not header:
-            _to_mean_activation_one(network)
+            kept = local.cache_dir() / f"activations-{digest[:16]}-{network.pooling}.safetensors"
+            rescale(network, weights.cached(kept, lambda: _means_over_photographs(network)))
     network.convolution, network.hooks = winograd.Convolution(), HOOKS
     return network.to(device, memory_format=torch.channels_last).eval()
 
@@ -153,22 +132,14 @@ def caffe_input() -> dict[str, Tensor]:
     return {"weight": weight, "bias": -torch.tensor([103.939, 116.779, 123.68])}
 
 
-def _to_mean_activation_one(network: VGG) -> None:
-    """Rescale by the mean activations over a few photographs, which the cache folder keeps."""
-    name = f"activations-{network.sha256[:16]}-{network.pooling}.safetensors"
-    means = weights.cached(
-        local.cache_dir() / name,
-        lambda: mean_activations(network, [gallery.open(photo, 256) for photo in PHOTOGRAPHS]),
-    )
-    rescale(network, means)
+def _means_over_photographs(network: VGG) -> dict[str, Tensor]:
+    return mean_activations(network, [gallery.open(name, 256) for name in PHOTOGRAPHS])
 
 
 def _random(name: str, pooling: str) -> VGG:
     seed = name.partition(":")[2] or "0"
     if not (seed.isascii() and seed.isdecimal()) or int(seed) >= 2**63:
-        raise NetworkError(
-            f"network {name!r}: the seed must be a whole number below 2^63, as in random:7"
-        )
+        raise NetworkError(f"network {name!r}: the seed must be a whole number, as in random:7")
     network = VGG(VGG19_WIDTHS, pooling=pooling, name=name)
     network.input.load_state_dict(imagenet_input())
     maker = torch.Generator().manual_seed(int(seed))

@@ -97,10 +97,6 @@ class Objective:
     Images are evaluated in groups that need the network to the same depth, so that a panel matching
     `conv1_2` alone does not pay for one that matches `conv5_1`.
 
-    Args:
-        network: computes the features.
-        terms: what is minimised; their `weight`s have one length, that of the batch.
-
     Raises:
         SettingError: if no layer is matched, or an image of the batch matches none.
         NetworkError: for a layer that the network does not have.
@@ -117,9 +113,9 @@ class Objective:
             reach = (term.weight.cpu() != 0) * (network.layers.index(term.layer) + 1) - 1
             depth = torch.maximum(depth, reach)
         if (depth < 0).any():
+            image = int((depth < 0).nonzero()[0])
             raise SettingError(
-                f"image {int((depth < 0).nonzero()[0])} of the batch has nothing to match: "
-                "all its weights are 0"
+                f"image {image} of the batch has nothing to match: its weights are 0"
             )
         self._groups: list[tuple[Tensor, set[str]]] = []
         for deepest in depth.unique():
@@ -128,14 +124,10 @@ class Objective:
             self._groups.append((images, layers))
 
     def value_and_grad(self, image: Tensor) -> tuple[Losses, Tensor]:
-        """Weighted losses per term and image, and the gradient of their sum.
+        """Each term's weighted losses `(N,)`, by its name, and the gradient of their sum.
 
-        Args:
-            image: `(N, 3, H, W)`, sRGB, nominally in [0, 1] (not clamped); evaluated in the
-                network's precision, while what is returned has the image's.
-
-        Returns:
-            `{name of the term: (N,)}` and the gradient, `(N, 3, H, W)`.
+        `image` and gradient are `(N, 3, H, W)`; sRGB, nominally in [0, 1], not clamped. The network
+        has a precision of its own; what is returned has the image's.
         """
         losses = {term.name: image.new_zeros(len(image)) for term in self.terms}
         gradient = torch.empty_like(image)
@@ -154,7 +146,7 @@ class Objective:
         return losses, gradient
 
     def _losses(self, part: Tensor, images: Tensor, layers: set[str]) -> list[tuple[str, Tensor]]:
-        """The weighted losses of a part of the batch, by the names of their terms."""
+        """The weighted losses of a part of the batch, with the names of their terms."""
 
         def weighted(layer: str | None, values: Tensor) -> list[tuple[str, Tensor]]:
             return [

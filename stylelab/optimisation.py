@@ -58,7 +58,7 @@ class Result:
         history: weighted loss per term after every step, from the start on: `(steps + 1, N)` each.
         steps, seconds: steps done, and their wall time.
         interrupted: whether it was stopped before the steps asked for.
-        stuck: whether some image had no accepted step any more; its best image is from before.
+        stuck: whether some image could take no step any more; its best is from before.
     """
 
     images: Tensor

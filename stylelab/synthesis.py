@@ -4,7 +4,7 @@ Each optimises a batch of images, one for every panel of a figure, and returns a
 picture is described by a `Transfer`; a list of them is a batch.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 
 import torch
@@ -30,10 +30,9 @@ class Transfer:
     """One style transfer: two images, and what is asked for (equation 7).
 
     Attributes:
-        content: `(1, 3, H, W)`, sRGB in [0, 1]; the result has its size.
-        style: `(1, 3, h, w)`, sRGB in [0, 1].
-        alpha_beta: weight of the mean content loss over that of the mean style loss, as printed
-            in the paper (see `stylelab.losses`); beta is 1.
+        content, style: `(1, 3, H, W)`, sRGB in [0, 1]; the result has the content's size.
+        alpha_beta: weight of the mean content loss over that of the mean style loss, as in the
+            authors' code (see `stylelab.losses`); beta is 1.
         content_layer: the layer matched in content.
         style_layers: the layers matched in style, each with w_l = 1/layers; or their w_l by name.
         init: start from "content", "style" (resized to the content's size) or white "noise".
@@ -64,7 +63,7 @@ class Transfer:
             _check_weight(weight, f"the weight of style layer {layer}")
         if self.init not in STARTS:
             raise SettingError(f"init must be one of {', '.join(STARTS)}, got {self.init!r}")
-        if not isinstance(self.seed, int) or not 0 <= self.seed < 2**63:
+        if type(self.seed) is not int or not 0 <= self.seed < 2**63:
             raise SettingError(f"seed must be a whole number, 0 or more, got {self.seed!r}")
 
     @property
@@ -97,17 +96,12 @@ def transfer(
     """Style transfer (equation 7): the content of one image in the style of another.
 
     Args:
-        network: a VGG.
-        content, style: as `Transfer` takes them, as are `settings`: `alpha_beta=1e-3`, ...
-        steps, progress, hooks: as `transfer_batch` takes them.
-
-    Raises:
-        SettingError, NetworkError: as `Transfer` and `transfer_batch` do.
+        content, style, settings: as `Transfer` takes them: `alpha_beta=1e-3`, `init="noise"`, ...
+        network, steps, progress, hooks: as `transfer_batch` takes them; it raises the same.
     """
     names = [each.name for each in fields(Transfer)][2:]
     if unknown := sorted(set(settings) - set(names)):
-        known = ", ".join(names)
-        raise SettingError(f"a transfer has no setting {unknown[0]!r}; it has {known}")
+        raise SettingError(f"a transfer has no setting {unknown[0]!r}, only {', '.join(names)}")
     transfers = [Transfer(content, style, **settings)]
     return transfer_batch(network, transfers, steps=steps, progress=progress, hooks=hooks)
 
@@ -125,12 +119,9 @@ def transfer_batch(
     """Several style transfers at once: one image of the result for each of `transfers`.
 
     Args:
-        network: a VGG.
         transfers: what is asked for; their content images must have one size.
-        steps: L-BFGS steps.
         start: `(N, 3, H, W)`, the images to start from, in place of each transfer's `init`.
-        progress: show a progress bar.
-        hooks: what watches the optimisation (see `stylelab.optimisation`).
+        steps, progress, hooks: as `stylelab.optimisation.optimise` takes them.
 
     Raises:
         SettingError: for content images of different sizes, or images too small for the network.
@@ -138,25 +129,13 @@ def transfer_batch(
     """
     if not transfers or len({tuple(one.content.shape) for one in transfers}) > 1:
         raise SettingError("transfers must be one or more, with content images of one size")
-    images = [image for one in transfers for image in (one.content, one.style)]
-    smallest = min(side for image in images for side in image.shape[2:])
-    least = network.min_size(layer for one in transfers for layer in one.layers)
-    if smallest < least:
-        raise SettingError(
-            f"the smallest image has a side of {smallest} pixels, and {network.name} needs at "
-            f"least {least} pixels on each side: choose larger images"
-        )
     start = transfer_start(network, transfers) if start is None else _place(network, start)
     options = {"hooks": hooks, "progress": progress, "label": "transfer"}
     return optimise(transfer_objective(network, transfers), start, steps, **options)
 
 
 def transfer_objective(network: VGG, transfers: Sequence[Transfer]) -> Objective:
-    """Equation 7 for a batch: what `transfer_batch` minimises at one level.
-
-    Raises:
-        NetworkError: for a layer that the network does not have.
-    """
+    """Equation 7 for a batch: what `transfer_batch` minimises."""
     layers = list(dict.fromkeys(one.content_layer for one in transfers))
     features = _targets(
         [one.content for one in transfers],
@@ -203,14 +182,10 @@ def reconstruct_content(
     """Figure 1, content: from white noise, one image for each layer whose features it matches.
 
     Args:
-        network: a VGG.
         content: `(1, 3, H, W)`, sRGB in [0, 1].
         layers: one content layer per image of the batch.
         seed: of the white noise, the same for all images.
-        steps, progress, hooks: as `transfer_batch` takes them.
-
-    Raises:
-        SettingError, NetworkError: as `transfer` does.
+        network, steps, progress, hooks: as `transfer_batch` takes them; it raises the same.
     """
     image = _place(network, check_image(content, "content"))
     targets = content_representation(network, image, layers)
@@ -236,14 +211,10 @@ def reconstruct_style(
     """Figure 1, style: from white noise, one image for each subset of layers it matches in style.
 
     Args:
-        network: a VGG.
         style: `(1, 3, H, W)`, sRGB in [0, 1].
         subsets: the style layers of each image of the batch, equally weighted (w_l = 1/layers).
         size: (height, width) of the images; the style image's when None.
-        steps, seed, progress, hooks: as `reconstruct_content` takes them.
-
-    Raises:
-        SettingError, NetworkError: as `transfer` does.
+        network, steps, seed, progress, hooks: as `reconstruct_content` takes them.
     """
     image = _place(network, check_image(style, "style"))
     targets = style_representation(network, image, [layer for row in subsets for layer in row])
@@ -260,16 +231,15 @@ def _place(network: VGG, image: Tensor) -> Tensor:
     return image.clone() if image.is_inference() else image
 
 
-def _targets(images: Sequence[Tensor], represent) -> dict[str, Tensor]:
+def _targets(images: Sequence[Tensor], represent: Callable) -> dict[str, Tensor]:
     """What `represent` gives for each image, by layer: `(N, ...)`, or `(1, ...)` if all are one."""
     found = {id(image): represent(image) for image in {id(i): i for i in images}.values()}
     rows = list(found.values()) if len(found) == 1 else [found[id(image)] for image in images]
     return {layer: torch.cat([row[layer] for row in rows]) for layer in rows[0]}
 
 
-def _columns(network: VGG, rows: Iterable[Mapping[str, float]]) -> dict[str, Tensor]:
+def _columns(network: VGG, rows: Sequence[Mapping[str, float]]) -> dict[str, Tensor]:
     """Per layer, its weight in each row, 0 where a row lacks it: `(N,)`."""
-    rows = list(rows)
     like = network.input.weight
     layers = dict.fromkeys(layer for row in rows for layer in row)
     return {layer: like.new_tensor([row.get(layer, 0.0) for row in rows]) for layer in layers}

@@ -16,12 +16,8 @@ from stylelab.errors import NetworkError, SettingError
 
 def _widths(convolutions: Sequence[int]) -> dict[str, int]:
     """Layers and their numbers of feature maps, from the number of convolutions in each group."""
-    maps = (64, 128, 256, 512, 512)
-    return {
-        f"conv{group}_{i}": maps[group - 1]
-        for group, count in enumerate(convolutions, 1)
-        for i in range(1, count + 1)
-    }
+    groups = enumerate(zip(convolutions, (64, 128, 256, 512, 512), strict=True), 1)
+    return {f"conv{g}_{i}": maps for g, (count, maps) in groups for i in range(1, count + 1)}
 
 
 # The layers' widths by architecture. A 2x2 pooling stands before each conv*_1 but the first.
@@ -90,20 +86,9 @@ class VGG(nn.Module):
         self.readouts = nn.ParameterDict()
         self.requires_grad_(False)
 
-    @property
-    def layers(self) -> tuple[str, ...]:
-        """The layers this network has, shallowest first."""
-        return tuple(self.widths)
-
-    @property
-    def device(self) -> torch.device:
-        """Where its weights are."""
-        return self.input.weight.device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The precision of its weights."""
-        return self.input.weight.dtype
+    layers = property(lambda self: tuple(self.widths), doc="Its layers, shallowest first.")
+    device = property(lambda self: self.input.weight.device, doc="Where its weights are.")
+    dtype = property(lambda self: self.input.weight.dtype, doc="The precision of its weights.")
 
     def readout(self, layer: str) -> Tensor | None:
         """The `(m, N + 1)` readout matrix at `layer`, or None where features are compared as is."""
@@ -117,11 +102,9 @@ class VGG(nn.Module):
     def check_layers(self, layers: Iterable[str]) -> tuple[str, ...]:
         """`layers` in network order, each once; NetworkError if one is unknown or none is given."""
         asked = set(layers)
-        if unknown := asked - set(self.widths):
-            raise NetworkError(
-                f"network {self.name} has no layer {', '.join(sorted(map(str, unknown)))}; "
-                f"it has {', '.join(self.widths)}"
-            )
+        if unknown := ", ".join(sorted(map(str, asked - set(self.widths)))):
+            known = ", ".join(self.widths)
+            raise NetworkError(f"network {self.name} has no layer {unknown}; it has {known}")
         if not asked:
             raise NetworkError("no layer was given; name at least one, such as 'conv4_2'")
         return tuple(layer for layer in self.widths if layer in asked)
@@ -241,9 +224,7 @@ def resize(image: Tensor, size: int | tuple[int, int]) -> Tensor:
     height, width = image.shape[2:]
     sides = tuple(size) if isinstance(size, (tuple, list)) and len(size) == 2 else (size,)
     if not all(type(side) is int and side > 0 for side in sides):
-        raise SettingError(
-            f"size must be a whole number of pixels, or a pair (height, width); got {size!r}"
-        )
+        raise SettingError(f"size must be in whole pixels, one or (height, width); got {size!r}")
     if len(sides) == 1:
         scale = size / max(height, width)
         sides = max(1, round(height * scale)), max(1, round(width * scale))

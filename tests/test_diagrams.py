@@ -1,61 +1,149 @@
-"""Figure 2's drawing: which filters it shows, how a gradient looks, and that nothing runs out."""
+"""Drawings: which filters they show, how a gradient looks, and that texts stay apart and inside."""
 
 import pytest
 import torch
 
-from stylelab.figures import diagrams
+from stylelab import synthesis
+from stylelab.figures import algorithm, canvas, diagrams
+from stylelab.figures.films import Film
+from stylelab.synthesis import Transfer
+
+
+def texts(figure):
+    return [text for axes in figure.axes for text in axes.texts if text.get_text().strip()]
+
+
+def overlapping(figure):
+    """Pairs of texts that lie upon each other, and texts that leave the figure."""
+    figure.draw_without_rendering()
+    found, whole = texts(figure), figure.bbox
+    boxes = {text.get_text(): text.get_window_extent() for text in found}
+    outside = [
+        name
+        for name, box in boxes.items()
+        if box.x0 < whole.x0 or box.x1 > whole.x1 or box.y0 < whole.y0 or box.y1 > whole.y1
+    ]
+    names = list(boxes)
+    return outside + [
+        (one, other)
+        for i, one in enumerate(names)
+        for other in names[:i]
+        if boxes[one].shrunk(0.9, 0.7).overlaps(boxes[other])
+    ]
+
+
+def pixels(axes):
+    """What an image in a figure shows, as an array."""
+    return axes.images[0].get_array()
 
 
 def test_filters_that_vary_most_come_first_and_none_says_the_same_again():
     maker = torch.Generator().manual_seed(0)
     across, down = torch.randn(2, 6, 8, generator=maker)
     features = torch.stack([3 * across, 9 * down + 50, 20 * across, torch.full((6, 8), 99.0)])[None]
-    assert diagrams.varied(features, 2) == [2, 1]
-    assert diagrams.varied(features, 10)[:2] == [2, 1] and len(diagrams.varied(features, 10)) == 4
+    assert canvas.distinct_filters(features, 2) == [2, 1]
+    found = canvas.distinct_filters(features, 10)
+    assert found[:2] == [2, 1] and len(found) == 4
 
 
 def test_a_gradient_is_grey_where_it_is_zero():
     gradient = torch.linspace(-1, 1, 3 * 21 * 21).view(1, 3, 21, 21)
-    picture = diagrams.as_picture(gradient)
+    picture = canvas.gradient_picture(gradient)
     assert picture.min() == 0 and picture.max() == 1
     torch.testing.assert_close(picture, 1 - picture.flip(1, 2, 3))
-    torch.testing.assert_close(picture, diagrams.as_picture(1e-6 * gradient))
-    assert (diagrams.as_picture(torch.zeros(1, 3, 4, 4)) == 0.5).all()
+    torch.testing.assert_close(picture, canvas.gradient_picture(1e-6 * gradient))
+    assert (canvas.gradient_picture(torch.zeros(1, 3, 4, 4)) == 0.5).all()
+
+
+def test_drawn_gram_matrices_are_of_the_same_filters_and_relative_to_the_first():
+    maps = torch.rand(1, 6, 8, 10)
+    first, shuffled, doubled = canvas.gram_pictures([maps, maps.flip(3), 2 * maps], 4)
+    assert first.shape == (4, 4)
+    torch.testing.assert_close(first.diagonal(), torch.ones(4))
+    torch.testing.assert_close(shuffled, first)  # positions do not matter
+    torch.testing.assert_close(doubled, 4 * first)
 
 
 @pytest.fixture
-def drawing():
-    maps, gram = torch.rand(3, 12, 16), torch.rand(8, 8)
-    rows = [
-        diagrams.Row("conv1_1", (maps,) * 3, (2.0, 0.5), (gram,) * 3, passed=maps[0]),
-        diagrams.Row("conv4_2", (maps,) * 3, (0.0, 0.25)),
-    ]
-    images = {step: torch.rand(1, 3, 24, 32) for step in (0, 5, 80)}
-    losses = {"style": (2.0, 0.5), "total": (2.0, 0.75)}
-    pair = torch.rand(2, 1, 3, 24, 32)
+def drawing(tiny_network):
+    """Figure 2 of a transfer of five steps."""
+    network = tiny_network(dtype=torch.float32)
+    content, style = torch.rand(2, 1, 3, 32, 48)
+    transfer, film = Transfer(content, style, alpha_beta=2.0, init="noise"), Film()
+    result = synthesis.transfer_batch(network, [transfer], steps=5, hooks=[film], progress=False)
     footer = "Made by a test, with a $ in it."
-    return diagrams.algorithm(rows, tuple(pair), images, torch.randn(1, 3, 24, 32), losses, footer)
+    return result, algorithm.draw(network, transfer, result, film.frames, footer)
 
 
-def test_the_algorithm_is_drawn_with_its_layers_steps_and_losses(drawing):
-    told = [text.get_text() for axes in drawing.axes for text in axes.texts]
-    assert {"conv1_1", "conv4_2", "step 0", "step 5", "step 80"} <= set(told)
-    assert told.count("2 → 0.5") == 2 and {"0 → 0.25", "2 → 0.75"} <= set(told)
-    assert "Made by a test, with a $ in it." in told
-    # Cards, Gram matrices, the map that is not compared, five images and the gradient.
-    assert len(drawing.axes) == 1 + 2 * 3 * 3 + 3 + 1 + 5 + 1
+def test_figure_2_shows_its_layers_steps_and_losses(drawing):
+    result, figure = drawing
+    told = [text.get_text() for text in texts(figure)]
+    layers = {"conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv4_2", "conv5_1"}
+    assert layers | {"step 0", "step 5", "Made by a test, with a $ in it."} <= set(told)
+    first, last = float(result.losses[0]), float(result.losses.min())
+    assert f"{first:.2g} → {last:.2g}" in told
+    content = result.history["content conv4_2"][:, 0] / 2.0  # without alpha
+    best = int(result.losses.argmin())
+    assert f"{float(content[0]):.2g} → {float(content[best]):.2g}" in told
+    style = result.history["style conv3_1"][:, 0] * 5  # without w_l
+    assert f"{float(style[0]):.2g} → {float(style[best]):.2g}" in told
+    # Cards, Gram matrices, maps that are not compared, four images and the gradient.
+    assert len(figure.axes) == 1 + 6 * 9 + 5 * 3 + 5 + 4 + 1
 
 
 def test_its_texts_lie_within_it_and_not_upon_each_other(drawing):
-    drawing.draw_without_rendering()
-    boxes = [
-        text.get_window_extent()
-        for axes in drawing.axes
-        for text in axes.texts
-        if text.get_text().strip()
-    ]
-    whole = drawing.bbox
-    for box in boxes:
-        assert whole.x0 <= box.x0 and box.x1 <= whole.x1 and whole.y0 <= box.y0 <= whole.y1
-    for i, one in enumerate(boxes):
-        assert not any(one.shrunk(0.9, 0.7).overlaps(other) for other in boxes[:i])
+    assert not overlapping(drawing[1])
+
+
+def test_a_table_of_pictures_places_rows_columns_and_captions():
+    dark, light = torch.zeros(1, 3, 20, 30), torch.ones(1, 3, 20, 30)
+    rows = {"first\nabout it": [diagrams.Cell(dark), diagrams.Cell(light, "a caption")]}
+    rows["second"] = [diagrams.Cell(torch.rand(20, 30))]
+    figure = diagrams.picture_table(rows, tall=1.5, left=1.2, headings=["A", "B"], footer="a foot")
+    told = {text.get_text() for text in texts(figure)}
+    assert told == {"first", "about it", "second", "a caption", "A", "B", "a foot"}
+    assert not overlapping(figure)
+    above, beside, below = (axes.get_position() for axes in figure.axes[1:])
+    assert pixels(figure.axes[1]).max() == 0 and pixels(figure.axes[2]).min() == 1
+    assert above.y0 == pytest.approx(beside.y0) and above.y0 > below.y1 and above.x1 < beside.x0
+
+
+def test_the_drawings_of_a_network_show_what_they_are_given(tiny_network):
+    network = tiny_network(dtype=torch.float32)
+    photograph = torch.rand(1, 3, 64, 96)
+    layers = ["conv1_1", "conv2_1"]
+    features = network(photograph, [*layers, "conv2_2", "conv3_1"])
+    maps = {layer: features[layer] for layer in layers}
+    fields = {"conv1_1": 3, "conv2_1": 10}
+    drawn = {"maps": diagrams.feature_maps(photograph, maps, fields, "a foot")}
+
+    boxes = {"conv1_1": [(31, 33), (47, 49)], "conv2_1": [(27, 36), (43, 52)]}
+    strengths = dict.fromkeys(layers, torch.rand(64, 96))
+    drawn["fields"] = diagrams.receptive_fields(photograph, boxes, strengths, fields)
+    cut = [tuple(pixels(axes).shape[:2]) for axes in drawn["fields"].axes[2:]]
+    assert cut == [(3, 3), (10, 10)]
+
+    kinds = {kind: features["conv3_1"] for kind in ("avg", "max")}
+    slopes = {kind: (features["conv2_2"], photograph - 0.5) for kind in kinds}
+    captions = {kind: ("some units", f"grain of {kind}") for kind in kinds}
+    drawn["pooling"] = diagrams.pooling(kinds, slopes, captions, "a foot")
+
+    shown = {"one": photograph, "two": features["conv2_2"][0, 0]}
+    drawn["table"] = diagrams.gram_table(shown, [maps, maps], "a foot")
+    told = {name: {t.get_text() for t in texts(figure)} for name, figure in drawn.items()}
+    assert {"input", "conv2_1", "a foot"} <= told["maps"]
+    assert {"conv1_1\n3 × 3 px", "conv2_1\n10 × 10 px"} <= told["fields"]
+    assert {"average", "max", "grain of avg", "grain of max"} <= told["pooling"]
+    assert {"one", "two", "conv1_1", "conv2_1"} <= told["table"]
+    for name, figure in drawn.items():
+        assert not overlapping(figure), name
+
+
+def test_mean_activations_are_dots_by_layer():
+    before = {"conv1_1": torch.tensor([0.1, 2.0]), "conv1_2": torch.tensor([0.0, 1.0, 3.0])}
+    after = {layer: torch.ones_like(values) for layer, values in before.items()}
+    axes = diagrams.mean_activations({"before": before, "after": after}).axes[0]
+    heights = [line.get_ydata().tolist() for line in axes.lines]
+    assert heights[0] == pytest.approx([0.1, 2.0]) and heights[3] == pytest.approx([1, 1, 1])
+    assert heights[1] == pytest.approx([0.01, 1.0, 3.0])  # silent filters stay on the log scale
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["before", "after"]

@@ -1,4 +1,4 @@
-"""Figures and their records."""
+"""Panels, curves, records, and the `Lab` through which notebooks make them."""
 
 import io
 import json
@@ -7,10 +7,12 @@ import pytest
 import torch
 from PIL import Image
 
-from stylelab import figures, gallery, synthesis
+from stylelab import figures, gallery, networks, synthesis
 from stylelab.errors import SettingError
-from stylelab.files.download import sha256_of
+from stylelab.figures import records
+from stylelab.files.local import sha256_of
 from stylelab.images import load_image
+from stylelab.synthesis import Transfer
 
 
 @pytest.fixture
@@ -21,7 +23,16 @@ def network(tiny_network):
 @pytest.fixture
 def result(network):
     content, style = gallery.open("coffee", 48), gallery.open("storm", 48)
-    return synthesis.transfer(network, content, style, seed=[1, 2], steps=3, progress=False)
+    batch = [Transfer(content, style, alpha_beta=1e-3, seed=seed) for seed in (1, 2)]
+    return synthesis.transfer_batch(network, batch, steps=3, progress=False)
+
+
+@pytest.fixture
+def lab(network, tmp_path, monkeypatch):
+    """The lab of a notebook with a tiny network."""
+    monkeypatch.setattr(networks, "load", lambda name, device: network.to(device))
+    monkeypatch.setattr(gallery, "cast", lambda kind: {"content": "coffee", "C": "storm"})
+    return figures.Lab("quick", "tiny", "embedded", 48, 3, 0, "cpu", tmp_path, init="noise")
 
 
 def picture(height, width, shade):
@@ -57,38 +68,51 @@ def test_a_footer_is_wrapped_inside_the_figure():
 
 
 def test_a_figure_needs_panels():
-    with pytest.raises(SettingError, match="at least one panel"):
+    with pytest.raises(SettingError):
         figures.panel_grid([], columns=2)
 
 
-def test_loss_curves_start_at_one(result):
+def test_each_image_of_a_result_becomes_a_panel(result):
+    inset = picture(10, 10, 0.5)
+    panels = figures.result_panels(result, ["one", "two"], ["a", "b"], [inset, None])
+    assert [(panel.label, panel.name) for panel in panels] == [("one", "a"), ("two", "b")]
+    assert panels[0].inset is inset and panels[1].inset is None
+    for panel, image in zip(panels, result.images, strict=True):
+        assert panel.image.shape == (1, *image.shape) and torch.equal(panel.image[0], image)
+    with pytest.raises(ValueError, match="zip"):
+        figures.result_panels(result, ["one"])
+
+
+def test_curves_show_every_loss_from_the_start(result):
     axes = figures.loss_curves(result, ["one", "two"]).axes[0]
     assert [line.get_label() for line in axes.lines] == ["one", "two"]
     assert all(line.get_ydata()[0] == 1 for line in axes.lines)
     assert axes.lines[0].get_color() != axes.lines[1].get_color()
+    absolute = figures.loss_curves(result, ["one", "two"], relative=False).axes[0]
+    assert absolute.lines[1].get_ydata() == pytest.approx(result.losses[:, 1].numpy())
+    bold = figures.curves({"thin": [1, 2], "thick": [3, 900]}, bold="thick", top=9).axes[0]
+    assert bold.lines[1].get_linewidth() > bold.lines[0].get_linewidth()
+    assert bold.get_ylim()[1] == 9
 
 
-def test_the_record_tells_how_a_figure_was_made(network, result, tmp_path):
-    record = figures.make_record(
-        "figure9",
-        parameters={"size": 48, "seed": 0},
-        network=network,
-        images={"content": "coffee", "style": "storm"},
-        results={"transfers": result},
-        settings={"alpha_beta": 1e-3},
-    )
-    figure = figures.panel_grid([figures.Panel(picture(30, 40, 0.0), "a")], columns=1)
-    path = figures.save_figure(figure, record, tmp_path / "new")
+def test_the_record_tells_how_a_figure_was_made(lab, result, tmp_path):
+    images, panels = {"content": "content", "style": "C"}, [figures.Panel(picture(3, 4, 0.0), "a")]
+    settings = {"alpha_beta": 1e-3, "init": "content"}
+    lab.save("figure9", panels, images=images, results={"transfers": result}, settings=settings)
+    path = tmp_path / "figure9.png"
     saved = json.loads(path.with_suffix(".json").read_text())
-    assert path == tmp_path / "new" / "figure9.png"
-    assert saved == record | {"panels": [], "sha256": sha256_of(path)}
-    assert record["claims"] == []  # nothing is claimed of a figure of this name
-    assert saved["parameters"] == {"size": 48, "seed": 0}
+    assert saved == lab.records["figure9"] | {"panels": [], "sha256": sha256_of(path)}
+    assert saved["claims"] == []  # nothing is claimed about a figure of this name
+    assert saved["parameters"] == {
+        **{"profile": "quick", "network": "tiny", "images": "embedded", "size": 48, "steps": 3},
+        **{"init": "noise", "seed": 0, "device": "cpu"},
+    }
+    assert saved["settings"] == settings
     assert saved["network"]["name"] == "tiny" and saved["device"] == "cpu"
+    assert saved["images"]["style"]["name"] == "storm"
     assert saved["images"]["style"]["sha256"] == sha256_of(gallery.path("storm"))
     made = saved["results"]["transfers"]
     assert made["steps"] == 3 and not made["interrupted"] and made["best_step"] == [3, 3]
-    assert saved["settings"] == {"alpha_beta": 1e-3}
     # It starts from the photograph.
     assert made["first"]["content conv4_2"] == pytest.approx([0.0, 0.0], abs=1e-9)
     assert sum(v[0] for v in made["best"].values()) < sum(v[0] for v in made["first"].values())
@@ -97,50 +121,82 @@ def test_the_record_tells_how_a_figure_was_made(network, result, tmp_path):
         assert json.loads(image.text["Comment"])["figure"] == "figure9"
 
 
-def test_claims_are_judged_by_the_panels_as_they_are_saved(network, tmp_path):
-    photograph = gallery.open("coffee", 48)
-    panels = {"conv2_2": 0.9 * photograph + 0.01, "conv4_2": photograph.flip(3)}
-    record = figures.make_record(
-        "figure5",
-        parameters={"size": 96},
-        network=network,
-        images={"content": "coffee"},
-        results={},
-        settings={"size": 48},  # goes before the parameters'
-        panels=panels,
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"alpha_beta": 1e-3, "init": "noise"}, "α/β = 0.001, from white noise, 3 steps, 48 px"),
+        ({"alpha_beta": [1.0, 2.0], "init": "content", "size": 24}, "from the content image, 3 st"),
+        ({"alpha_beta": 0.5, "init": ["noise", "style"], "size": 24}, "α/β = 0.5, 3 steps, 24 px"),
+        ({"layers": ["conv1_1"]}, "from white noise, 3 steps, 48 px"),
+    ],
+)
+def test_a_figures_footer_says_what_its_panels_share(lab, result, settings, said, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(
+        records, "save_figure", lambda figure, *_: drawn.append(figure) or lab.output
     )
+    monkeypatch.setattr(records, "show", lambda path: path)
+    panels, images = figures.result_panels(result, ["a", "b"]), {"content": "content", "style": "C"}
+    lab.save("figure9", panels, images=images, results={"transfers": result}, settings=settings)
+    told = drawn[0].texts[0].get_text().replace("\n", " ")
+    assert said in told and told.startswith("Network: tiny, avg pooling")
+    assert gallery.credit("coffee") in told and gallery.credit("storm") in told
+
+
+def test_claims_are_checked_on_the_panels_as_they_are_saved(lab, network, tmp_path, capsys):
+    photograph = lab.open("content")
+    panels = [
+        figures.Panel(photograph, "shown, without a name"),
+        figures.Panel(0.9 * photograph + 0.01, "one", name="conv2_2"),
+        figures.Panel(photograph.flip(3), "two", name="conv4_2"),
+    ]
+    lab.save("figure5", panels, images={"content": "content"})
+    record = json.loads((tmp_path / "figure5.json").read_text())
+    assert record["panels"] == ["conv2_2", "conv4_2"]
     assert [claim["holds"] for claim in record["claims"]] == [True]
     assert record["claims"][0]["values"]["correlation"][0] == pytest.approx(1, abs=1e-3)
-    table = figures.claims_table(record)
-    assert table.startswith("holds  Matching conv2_2") and "correlation: 1" in table
-    figure = figures.panel_grid([figures.Panel(photograph, "a")], columns=1)
-    path = figures.save_figure(figure, record, tmp_path, panels)
-    assert json.loads(path.with_suffix(".json").read_text())["panels"] == ["conv2_2", "conv4_2"]
-    files = {name: figures.panel_path(tmp_path, "figure5", name) for name in panels}
+    lab.print_claims("figure5")
+    said = capsys.readouterr().out
+    assert said.startswith("holds  Matching conv2_2") and "correlation: 1" in said
+    files = {name: figures.panel_path(tmp_path, "figure5", name) for name in record["panels"]}
     saved = {name: load_image(file) for name, file in files.items()}
-    assert figures.judge(record, network, saved) == record["claims"]
+    assert records.judge(record, network, saved) == record["claims"]
 
 
-def test_a_panels_name_stays_in_its_folder(tmp_path):
-    for name in ("../a", "a/b", ""):
-        with pytest.raises(SettingError, match="a panel's name may have"):
-            figures.panel_path(tmp_path, "figure1", name)
+def test_a_size_among_the_settings_takes_precedence(lab):
+    """Claims compare panels with originals of the panels' size."""
+    panels = {"conv2_2": gallery.open("coffee", 24), "conv4_2": gallery.open("coffee", 24).flip(3)}
+    drawing = figures.panel_grid([figures.Panel(panels["conv2_2"], "a")], columns=1)
+    lab.save("figure5", drawing, images={"content": "content"}, settings={"size": 24},
+             pictures=panels)  # fmt: skip
+    assert lab.records["figure5"]["claims"][0]["values"]["SSIM"][0] == pytest.approx(1, abs=1e-3)
 
 
-def test_the_footer_names_network_and_credits(network):
-    text = figures.footer(network, ["pagoda", "storm", "pagoda"], "3 steps")
-    assert text.startswith("Network: tiny, avg pooling · 3 steps · Images: ")
-    both = figures.footer([network, network], ["pagoda"])
-    assert both.startswith("Network: tiny, avg pooling; tiny, avg pooling · Images: ")
-    assert text.count(gallery.credit("pagoda")) == 1 and gallery.credit("storm") in text
+@pytest.mark.parametrize("name", ["../a", "a/b", ""])
+def test_a_panels_name_stays_in_its_folder(name, tmp_path):
+    with pytest.raises(SettingError):
+        figures.panel_path(tmp_path, "figure1", name)
 
 
-def test_a_page_gets_the_smaller_of_two_formats(result, tmp_path):
-    drawn = figures.save_picture(figures.loss_curves(result, ["a", "b"]), "drawn", tmp_path)
+def test_a_footer_names_each_network_and_credits_each_image_once(lab, network):
+    text = lab.footer(["content", "C", "content"], "3 steps", networks=[network, network])
+    assert text.startswith("Network: tiny, avg pooling; tiny, avg pooling · 3 steps · Images: ")
+    assert text.count(gallery.credit("coffee")) == 1 and gallery.credit("storm") in text
+
+
+def test_a_page_gets_the_smaller_of_two_formats(lab, result, tmp_path):
     photograph = [figures.Panel(gallery.open("pagoda", 256), "a photograph")]
-    shot = figures.save_picture(figures.panel_grid(photograph, columns=1), "shot", tmp_path)
-    for path, kind in ((drawn, "png"), (shot, "jpeg")):
-        page = figures.show(path)
-        assert page.format == kind and len(page.data) <= path.stat().st_size
+    pages = {
+        "png": lab.show("drawn", figures.loss_curves(result, ["a", "b"])),
+        "jpeg": lab.show("shot", photograph, columns=1),
+    }
+    for (kind, page), name in zip(pages.items(), ("drawn", "shot"), strict=True):
+        assert page.format == kind
+        assert len(page.data) <= (tmp_path / f"{name}.png").stat().st_size
         with Image.open(io.BytesIO(page.data)) as image:
             assert image.format.lower() == kind
+
+
+def test_a_notebook_opens_its_images_at_its_size(lab):
+    assert lab.open("content").shape[:2] == (1, 3) and max(lab.open("C").shape[2:]) == 48
+    assert max(lab.open("C", 24).shape[2:]) == 24

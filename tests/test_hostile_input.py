@@ -19,6 +19,7 @@ from stylelab.app.image_choice import uploaded_file
 from stylelab.cli.main import main as cli
 from stylelab.errors import ImageError, StylelabError
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*holds several pictures")
 CONTENTS = dict(hostile.contents())
 GOOD = "a good image"
 REFUSED = ("empty", "zeros", "noise", "text", "nan-", "infinite-", "minus-infinite-", "declares-")
@@ -43,10 +44,11 @@ def read(path: Path) -> str:
 
 
 @pytest.mark.parametrize("name", CONTENTS)
-def test_a_file_is_an_image_or_refused_in_a_sentence(tmp_path, name):
+def test_a_file_is_an_image_or_refused_in_a_sentence(tmp_path, name, capfd):
     path = tmp_path / name
     path.write_bytes(CONTENTS[name])
     said = read(path)
+    assert capfd.readouterr() == ("", "")  # no decoder adds lines of its own
     if name.startswith("good"):
         assert said == GOOD
     if name.startswith(REFUSED):
@@ -88,7 +90,7 @@ def test_the_command_refuses_them_in_one_line(tmp_path, capsys):
         if read(path) == GOOD:
             continue
         for images in ([str(path), "swirling_night"], ["pagoda", str(path)]):
-            assert cli.main(["transfer", *images, "-o", str(output), "--steps", "1"]) == 1, name
+            assert cli(["transfer", *images, "-o", str(output), "--steps", "1"]) == 1, name
             said = capsys.readouterr().err
             assert said.startswith("stylelab: ") and said.count("\n") == 1, name
             tried += 1
@@ -101,7 +103,7 @@ def test_the_command_and_odd_places(tmp_path, capsys):
     for what, path in hostile.places(tmp_path):
         arguments = ["-o", str(output), "--steps", "1", "--size", "48", "--init", "noise"]
         try:
-            code = cli.main(["transfer", *arguments, "--", str(path), "pagoda"])
+            code = cli(["transfer", *arguments, "--", str(path), "pagoda"])
         except SystemExit as end:
             code = end.code
         said = capsys.readouterr()

@@ -1,5 +1,6 @@
 """How alike two pictures are."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -31,6 +32,16 @@ def test_a_picture_is_like_itself(picture, tiny_network):
     assert measures.content_distance(network, picture, picture, "conv4_2") == 0
 
 
+def test_measures_of_a_known_difference(picture):
+    """Against NumPy, channel weights and means written out."""
+    brighter = picture * 0.5 + 0.25
+    expected = np.sqrt(np.mean((brighter.numpy() - picture.numpy()) ** 2))
+    assert measures.pixel_error(brighter, picture) == pytest.approx(float(expected), rel=1e-5)
+    mean, deviation = picture.mean((0, 2, 3)), picture.std((0, 2, 3))
+    expected = ((0.25 - 0.5 * mean).square().sum() + (0.5 * deviation).square().sum()).sqrt()
+    assert measures.colour_distance(brighter, picture) == pytest.approx(float(expected), rel=1e-4)
+
+
 def test_noise_makes_it_less_so(picture, noisy, tiny_network):
     network = tiny_network()
     assert measures.pixel_error(noisy, picture) == pytest.approx(0.1, abs=0.03)
@@ -40,9 +51,13 @@ def test_noise_makes_it_less_so(picture, noisy, tiny_network):
     assert measures.content_distance(network, noisy, picture, "conv4_2") > 0
 
 
-def test_luminance_weighs_green_most():
-    colours = torch.eye(3)[None, :, :, None]  # a red, a green and a blue pixel
-    assert measures.luminance(colours)[:, 0].tolist() == pytest.approx([0.2126, 0.7152, 0.0722])
+def test_correlation_is_of_luminance_in_which_green_counts_most(picture):
+    def changed(channel):
+        image = picture.clone()
+        image[:, channel] = image[:, channel].flip(2)
+        return measures.correlation(image, picture)
+
+    assert changed(1) < changed(0) < changed(2) < 1
 
 
 def test_colour_does_not_know_of_place_and_place_not_of_contrast(picture):

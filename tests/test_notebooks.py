@@ -59,15 +59,13 @@ def test_its_parameters_are_those_of_the_quick_profile(path):
 
 def test_no_two_notebooks_save_under_one_name():
     """They share a folder."""
-    saved = [
-        name
-        for path in NOTEBOOKS
-        for name in re.findall(
-            r'save_(?:picture|animation)\([^"\n]*"(\w+)"',
-            "\n".join(cell.source for cell in nbformat.read(path, as_version=4).cells),
-        )
-    ]
-    assert len(saved) > 10 and len(saved) == len(set(saved))
+    saved = {
+        path.stem: set(re.findall(r'(?:lab\.(?:show|save|film)|save_picture)\([^"]*"(\w+)"', text))
+        for path in FIGURES
+        if (text := "\n".join(cell.source for cell in nbformat.read(path, as_version=4).cells))
+    }
+    assert all(saved.values())
+    assert sum(map(len, saved.values())) == len(set.union(*saved.values()))
 
 
 @pytest.mark.whole
@@ -76,7 +74,7 @@ def test_it_runs(path, tmp_path, capsys):
     (outcome,) = runner.run_notebooks([path.stem], profile="smoke", output=tmp_path)
     assert outcome.ok, outcome.error
     records = list(tmp_path.glob("*.json"))
-    assert bool(records) == ("save_figure(" in path.read_text(encoding="utf-8"))
+    assert bool(records) == ("lab.save(" in path.read_text(encoding="utf-8"))
     for file in records:
         record = json.loads(file.read_text(encoding="utf-8"))
         assert record["parameters"]["profile"] == "smoke" and record["parameters"]["size"] == 64

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from stylelab import gallery, networks, optimisation, synthesis
-from stylelab.cli.main import main as cli
+from stylelab import gallery, networks, synthesis
+from stylelab.cli.main import main
 from stylelab.engine import memory
 from stylelab.errors import SettingError
-from stylelab.images import load_image, save_image
+from stylelab.images import load_image
+from stylelab.objective import Objective
 from stylelab.vgg import STYLE_LAYERS
 
 ROOT = Path(__file__).parents[1]
@@ -42,7 +43,7 @@ def test_extreme_ratios(images, alpha_beta, init):
 
 @pytest.mark.parametrize("alpha_beta", [-1.0, float("inf"), float("nan"), 1e39])
 def test_impossible_ratios(images, alpha_beta):
-    with pytest.raises(SettingError, match="finite"):
+    with pytest.raises(SettingError, match="alpha_beta must be a number"):
         synthesis.transfer(
             networks.load("vgg19-mini"),
             *images,
@@ -117,19 +118,16 @@ def test_other_precisions_are_finite_or_refused(images, dtype, alpha_beta):
 
 def poison(monkeypatch, evaluations):
     """The evaluations of all objectives whose numbers are in `evaluations` give NaN."""
-    original, done = optimisation.lbfgs, {"count": 0}
+    original, done = Objective.value_and_grad, {"count": 0}
 
-    def poisoned(value_and_grad, start, **options):
-        def evaluate(image):
-            terms, gradient = value_and_grad(image)
-            done["count"] += 1
-            if done["count"] - 1 in evaluations:
-                terms = {name: value * torch.nan for name, value in terms.items()}
-            return terms, gradient
+    def evaluate(objective, image):
+        terms, gradient = original(objective, image)
+        done["count"] += 1
+        if done["count"] - 1 in evaluations:
+            terms = {name: value * torch.nan for name, value in terms.items()}
+        return terms, gradient
 
-        return original(evaluate, start, **options)
-
-    monkeypatch.setattr(optimisation, "lbfgs", poisoned)
+    monkeypatch.setattr(Objective, "value_and_grad", evaluate)
 
 
 def test_steps_to_nan_are_recovered_from(images, monkeypatch):
@@ -145,26 +143,21 @@ def test_when_no_step_is_finite_any_more_the_best_image_is_saved(tmp_path, monke
     poison(monkeypatch, range(6, 10_000))
     out = tmp_path / "out.png"
     asked = ["transfer", "pagoda", "swirling_night", "-o", str(out), "--size", "48"]
-    assert cli.main([*asked, "--steps", "500"]) == 1
+    assert main([*asked, "--steps", "500"]) == 1
     said = capsys.readouterr().err
-    assert "no step led to a finite loss any more after step 40" in said and str(out) in said
+    assert "no step led to a finite loss after step 40" in said and str(out) in said
     start = load_image(gallery.path("pagoda"), 48)
     assert (load_image(out) - start).abs().max() > 0.02  # of five steps, and no start
 
 
 def test_a_run_that_may_not_fit_is_said_so_before_it_starts(images, monkeypatch, capsys):
     network = networks.load("vgg19-mini")
-    monkeypatch.setattr(memory, "free", lambda device: 0.25 * needed)
-    needed = 1e9
-    monkeypatch.setattr(memory, "need", lambda objective, start: needed)
-    synthesis.transfer(network, *images, steps=1, progress=False)
-    assert capsys.readouterr().err == (
-        "stylelab: an image of 51 x 37 pixels on vgg19-mini may need 1.0 GB of memory, and 0.2 GB "
-        "are free on cpu; the largest size that fits is about 25 pixels\n"
-    )
-    needed = 0
-    synthesis.transfer(network, *images, steps=1, progress=False)
-    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(memory, "free", lambda device: 0.25e9)
+    for needed in (1e9, 0.2e9):
+        monkeypatch.setattr(memory, "needed", lambda *about, needed=needed: needed)
+        synthesis.transfer(network, *images, steps=1, progress=False)
+        said = capsys.readouterr().err
+        assert ("may need 1.0 GB" in said and "about 25 pixels" in said) == (needed == 1e9)
 
 
 @pytest.mark.parametrize(
@@ -178,23 +171,20 @@ def test_a_run_that_may_not_fit_is_said_so_before_it_starts(images, monkeypatch,
 def test_running_out_of_memory_is_the_same_sentence(tmp_path, monkeypatch, capsys, error):
     def fail(*args, **kwargs):
         raise error
-        yield
 
-    monkeypatch.setattr(optimisation, "lbfgs", fail)
+    monkeypatch.setattr(Objective, "value_and_grad", fail)
     asked = ["transfer", "pagoda", "swirling_night", "--size", "64"]
-    assert cli.main([*asked, "-o", str(tmp_path / "out.png")]) == 1
+    assert main([*asked, "-o", str(tmp_path / "out.png")]) == 1
     said = capsys.readouterr().err
-    assert "GB are free on cpu; the largest size that fits is about" in said
-    last = said.split("\n")[-2]
-    assert last.startswith("stylelab: an image of 64 x ") and "Traceback" not in said
+    assert "the largest size that fits is about" in said.split("\n")[-2]
+    assert "Traceback" not in said
 
 
 def test_other_errors_stay_what_they_are(images, monkeypatch):
     def fail(*args, **kwargs):
         raise RuntimeError("a fault")
-        yield
 
-    monkeypatch.setattr(optimisation, "lbfgs", fail)
+    monkeypatch.setattr(Objective, "value_and_grad", fail)
     with pytest.raises(RuntimeError, match="a fault"):
         synthesis.transfer(networks.load("vgg19-mini"), *images, steps=1, progress=False)
 
@@ -229,21 +219,6 @@ print(taken / memory.need(contenders.objective(network, content, style), content
         [sys.executable, "-c", script], cwd=ROOT, check=True, stdout=subprocess.PIPE, timeout=100
     )
     assert 0.8 < json.loads(done.stdout) < 1.25
-
-
-def test_the_same_seed_gives_the_same_bytes(tmp_path):
-    """Two processes, one command: equal files but for the seconds in their metadata."""
-    asked = ["-m", "stylelab", "transfer", "pagoda", "swirling_night", "--size", "64"]
-    asked += ["--steps", "30", "--init", "noise", "--seed", "7", "--bits", "16", "-o"]
-    pixels = []
-    for name in ("a.png", "b.png"):
-        subprocess.run(
-            [sys.executable, *asked, name], cwd=tmp_path, check=True, stdout=subprocess.DEVNULL
-        )
-        pixels.append(load_image(tmp_path / name))
-        save_image(pixels[-1], tmp_path / f"plain-{name}", bits=16)
-    assert torch.equal(*pixels)
-    assert (tmp_path / "plain-a.png").read_bytes() == (tmp_path / "plain-b.png").read_bytes()
 
 
 def test_with_other_threads_the_picture_is_nearly_the_same(images):

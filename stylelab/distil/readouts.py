@@ -76,7 +76,7 @@ def style_agreement(
 ) -> dict[str, dict[str, float]]:
     """Over random pairs of images, the student's Gram distances ||G - A|| against the teacher's.
 
-    Per style layer, their "correlation" and the "ratio" of their means.
+    Per style layer, their "correlation", 0 where it is undefined, and the "ratio" of their means.
     """
     grams, maker, agreement = [], torch.Generator().manual_seed(0), {}
     for file in files:
@@ -88,7 +88,7 @@ def style_agreement(
             [[(grams[i][n][layer] - grams[j][n][layer]).norm() for i, j in chosen] for n in (0, 1)]
         )
         ours, theirs = distances.mean(1)
-        correlation = torch.corrcoef(distances)[0, 1]
+        correlation = torch.corrcoef(distances)[0, 1].nan_to_num()  # of one pair there is none
         agreement[layer] = {"correlation": float(correlation), "ratio": float(ours / theirs)}
     return agreement
 

@@ -1,12 +1,12 @@
-"""What the paper says about each of its figures, as numbers that a rendering has or has not.
+"""What the paper says about each of its figures, as statements that can be checked by numbers.
 
-Claims are computed from the pictures of a figure and what they were made from, and stand in the
-figure's record. `stylelab verify` computes them again from the saved pictures.
+Claims are computed from the pictures of a figure and the images they were made from, and are kept
+in the figure's record. `stylelab verify` computes them again from the saved pictures.
 """
 
 import itertools
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -17,7 +17,7 @@ from stylelab.vgg import CONTENT_LAYER, STYLE_LAYERS, VGG
 
 @dataclass(frozen=True)
 class Claim:
-    """A statement of the paper, the numbers it is judged by, and whether it holds."""
+    """A statement of the paper, the numbers that decide it, and whether it holds."""
 
     statement: str
     values: dict[str, list[float]]
@@ -26,56 +26,50 @@ class Claim:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What claims are judged by.
+    """What claims are checked on.
 
     Attributes:
         network: the figure's network.
         panels: its pictures by name, `(1, 3, H, W)` in [0, 1].
         images: what they were made from, by part: "content", "style", ...
-        settings: what was asked for, as in the record.
         results: losses of the optimisations, as in the record.
-        facts: numbers that the notebook measured and pictures cannot show.
+        facts: numbers that the notebook measured and that pictures cannot show.
     """
 
     network: VGG
     panels: Mapping[str, Tensor]
     images: Mapping[str, Tensor]
-    settings: Mapping[str, object] = field(default_factory=dict)
     results: Mapping[str, Mapping] = field(default_factory=dict)
     facts: Mapping[str, float] = field(default_factory=dict)
 
-    def style(self, panel: str, style: str = "style", up_to: str = STYLE_LAYERS[-1]) -> float:
-        """Style distance of a panel to the image playing the part `style`, up to a layer."""
-        asked = STYLE_LAYERS[: STYLE_LAYERS.index(up_to) + 1]
-        layers = [layer for layer in asked if layer in self.network.layers]
-        return measures.style_distance(self.network, self.panels[panel], self.images[style], layers)
+    def each(self, measure: Callable[[Tensor, Tensor], float], part: str) -> list[float]:
+        """`measure` of every panel and the image that plays `part`."""
+        return [measure(panel, self.images[part]) for panel in self.panels.values()]
+
+    def style(self, panel: str, part: str = "style", up_to: str = STYLE_LAYERS[-1]) -> float:
+        """Style distance of a panel to the image that plays `part`, up to a layer."""
+        wanted = STYLE_LAYERS[: STYLE_LAYERS.index(up_to) + 1]
+        layers = [layer for layer in wanted if layer in self.network.layers]
+        return measures.style_distance(self.network, self.panels[panel], self.images[part], layers)
 
     def content(self, panel: str) -> float:
         """Content distance of a panel to the content image, at conv4_2."""
         image = self.images["content"]
         return measures.content_distance(self.network, self.panels[panel], image, CONTENT_LAYER)
 
-
-CLAIMS: dict[str, Callable[[Evidence], list[Claim]]] = {}
-
-
-def _about(figure: str):
-    """Register a function as what the paper claims about `figure`."""
-
-    def register(judge: Callable[[Evidence], list[Claim]]):
-        CLAIMS[figure] = judge
-        return judge
-
-    return register
+    def fact_below(self, fact: str, bound: float, statement: str) -> Claim:
+        """The claim that a fact is below a bound."""
+        value = self.facts[fact]
+        return Claim(f"{statement} (under {bound:g})", {fact: [value]}, value < bound)
 
 
 def check(figure: str, evidence: Evidence) -> list[Claim]:
-    """The paper's claims about `figure`; empty for a figure of which it claims nothing."""
-    return CLAIMS[figure](evidence) if figure in CLAIMS else []
+    """The paper's claims about `figure`; empty for a figure about which it claims nothing."""
+    return list(CLAIMS[figure](evidence)) if figure in CLAIMS else []
 
 
 def _rises(values: Sequence[float], slack: float = 0.0) -> bool:
-    """Each is above the one before, or by no more than the share `slack` below it."""
+    """Each value is above the one before, or below it by no more than the share `slack`."""
     steps = all(b > a * (1 - slack) for a, b in itertools.pairwise(values))
     return steps and values[-1] > values[0]
 
@@ -84,114 +78,89 @@ def _falls(values: Sequence[float], slack: float = 0.0) -> bool:
     return _rises(list(reversed(values)), slack)
 
 
-def _under(e: Evidence, fact: str, bound: float, statement: str) -> Claim:
-    value = e.facts[fact]
-    return Claim(f"{statement} (under {bound:g})", {fact: [value]}, value < bound)
-
-
-@_about("features")
-def _features(e: Evidence) -> list[Claim]:
+def _features(e: Evidence) -> Iterator[Claim]:
     shift, moved = e.facts["gram_shift"], e.facts["feature_shift"]
-    return [
-        Claim(
-            "A Gram matrix forgets position: shuffled feature maps differ (by over 0.5), their "
-            "Gram matrix does not (by under 1e-5)",
-            {"Gram matrix": [shift], "feature maps": [moved]},
-            shift < 1e-5 and moved > 0.5,
-        ),
-        _under(e, "rescaling", 1e-4, "Rescaling changes nothing but a factor for each filter"),
-    ]
+    yield Claim(
+        "A Gram matrix forgets position: shuffled feature maps differ (by over 0.5), their "
+        "Gram matrix does not (by under 1e-5)",
+        {"Gram matrix": [shift], "feature maps": [moved]},
+        shift < 1e-5 and moved > 0.5,
+    )
+    yield e.fact_below("rescaling", 1e-4, "Rescaling changes nothing but a factor for each filter")
 
 
-@_about("figure1_content")
-def _content_reconstructions(e: Evidence) -> list[Claim]:
-    photograph = e.images["content"]
-    errors = [measures.pixel_error(panel, photograph) for panel in e.panels.values()]
-    ssims = [measures.ssim(panel, photograph) for panel in e.panels.values()]
-    edges = [measures.edge_agreement(panel, photograph) for panel in e.panels.values()]
-    return [
-        Claim(
-            "Pixel error grows from (a) to (e), from each to the next within a tenth",
-            {"RMS pixel error": errors},
-            _rises(errors, 0.1),
-        ),
-        Claim("Structural similarity falls from (a) to (e)", {"SSIM": ssims}, _falls(ssims)),
-        Claim(
-            "(a) to (c) are almost perfect, edge agreement at least 0.95; in (d) and (e) detail is "
-            "lost, below 0.9",
-            {"edge agreement": edges},
-            min(edges[:3]) >= 0.95 and max(edges[3:]) < 0.9,
-        ),
-    ]
+def _content_reconstructions(e: Evidence) -> Iterator[Claim]:
+    errors = e.each(measures.pixel_error, "content")
+    ssims = e.each(measures.ssim, "content")
+    edges = e.each(measures.edge_agreement, "content")
+    yield Claim(
+        "Pixel error grows from (a) to (e), from each to the next within a tenth",
+        {"RMS pixel error": errors},
+        _rises(errors, 0.1),
+    )
+    yield Claim("Structural similarity falls from (a) to (e)", {"SSIM": ssims}, _falls(ssims))
+    yield Claim(
+        "(a) to (c) are almost perfect, edge agreement at least 0.95; in (d) and (e) detail is "
+        "lost, below 0.9",
+        {"edge agreement": edges},
+        min(edges[:3]) >= 0.95 and max(edges[3:]) < 0.9,
+    )
 
 
-@_about("figure1_style")
-def _style_reconstructions(e: Evidence) -> list[Claim]:
-    artwork = e.images["style"]
+def _style_reconstructions(e: Evidence) -> Iterator[Claim]:
     style = [e.style(panel) for panel in e.panels]
-    asked = [
-        e.style(panel, up_to=layer) for panel, layer in zip(e.panels, STYLE_LAYERS, strict=False)
+    pairs = zip(e.panels, STYLE_LAYERS, strict=False)
+    matched = [e.style(panel, up_to=layer) for panel, layer in pairs]
+    placed = e.each(measures.correlation, "style")
+    yield Claim(
+        "The style distance over all five layers falls as layers are added",
+        {"style distance": style},
+        _falls(style),
+    )
+    yield Claim(
+        "Each picture has the style asked for: style distance over its layers at most 0.05",
+        {"style distance": matched},
+        max(matched) <= 0.05,
+    )
+    yield Claim(
+        "The arrangement is discarded: correlation with the artwork stays below 0.3",
+        {"correlation": placed},
+        max(map(abs, placed)) < 0.3,
+    )
+
+
+def _algorithm(e: Evidence) -> Iterator[Claim]:
+    yield e.fact_below("gradient_error", 1e-6, "Equations 2 and 6 are the gradients of 1 and 4")
+    yield e.fact_below("finite_difference", 1e-4, "The gradient followed is the slope of the loss")
+    yield e.fact_below("first_loss", 1e-5, "`transfer` begins with the loss computed by hand")
+    yield e.fact_below("package_difference", 1e-4, "`transfer` ends with the picture made by hand")
+
+
+def _transfers(e: Evidence) -> Iterator[Claim]:
+    own = [e.style(panel, panel) for panel in e.panels]
+    others = [
+        min(e.style(panel, other) for other in e.panels if other != panel) for panel in e.panels
     ]
-    placed = [measures.correlation(panel, artwork) for panel in e.panels.values()]
-    return [
-        Claim(
-            "The style distance over all five layers falls as layers are added",
-            {"style distance": style},
-            _falls(style),
-        ),
-        Claim(
-            "Each picture has the style asked for: style distance over its layers at most 0.05",
-            {"style distance": asked},
-            max(asked) <= 0.05,
-        ),
-        Claim(
-            "The arrangement is discarded: correlation with the artwork stays below 0.3",
-            {"correlation": placed},
-            max(abs(value) for value in placed) < 0.3,
-        ),
-    ]
+    kept = e.each(measures.edge_agreement, "content")
+    yield Claim(
+        "Each picture is nearer in style to its artwork than to the others",
+        {"to its own": own, "to the nearest other": others},
+        all(a < b for a, b in zip(own, others, strict=True)),
+    )
+    yield Claim(
+        "The photograph's arrangement stays: edge agreement above 0.2",
+        {"edge agreement": kept},
+        min(kept) > 0.2,
+    )
 
 
-@_about("figure2")
-def _algorithm(e: Evidence) -> list[Claim]:
-    return [
-        _under(e, "gradient_error", 1e-6, "Equations 2 and 6 are the gradients of 1 and 4"),
-        _under(e, "finite_difference", 1e-4, "The gradient followed is the slope of the loss"),
-        _under(e, "first_loss", 1e-5, "`transfer` begins with the loss computed by hand"),
-        _under(e, "package_difference", 1e-4, "`transfer` ends with the picture made by hand"),
-    ]
-
-
-@_about("figure3")
-def _transfers(e: Evidence) -> list[Claim]:
-    own, others = [], []
-    for panel in e.panels:
-        own.append(e.style(panel, panel))
-        others.append(min(e.style(panel, other) for other in e.panels if other != panel))
-    photograph = e.images["content"]
-    kept = [measures.edge_agreement(panel, photograph) for panel in e.panels.values()]
-    return [
-        Claim(
-            "Each picture is nearer in style to its artwork than to the others",
-            {"to its own": own, "to the nearest other": others},
-            all(a < b for a, b in zip(own, others, strict=True)),
-        ),
-        Claim(
-            "The photograph's arrangement stays: edge agreement above 0.2",
-            {"edge agreement": kept},
-            min(kept) > 0.2,
-        ),
-    ]
-
-
-def _tradeoff(e: Evidence, panels: Sequence[str], deepest: str = "") -> Claim:
+def _tradeoff(e: Evidence, panels: Sequence[str], deepest: str | None = None) -> Claim:
     """Over all style layers; or over those up to `deepest`, with a tenth of slack."""
     content = [e.content(panel) for panel in panels]
     style = [e.style(panel, up_to=deepest or STYLE_LAYERS[-1]) for panel in panels]
-    over, within, slack = "", "", 0.0
-    if deepest:
-        over, within = f" (up to {deepest})", ", from each ratio to the next within a tenth"
-        slack = 0.1
+    over = f" (up to {deepest})" if deepest else ""
+    within = ", from each ratio to the next within a tenth" if deepest else ""
+    slack = 0.1 if deepest else 0.0
     return Claim(
         f"As alpha/beta rises, content distance falls and style distance{over} rises{within}",
         {"content distance": content, "style distance": style},
@@ -199,98 +168,93 @@ def _tradeoff(e: Evidence, panels: Sequence[str], deepest: str = "") -> Claim:
     )
 
 
-@_about("figure4")
-def _content_style_tradeoff(e: Evidence) -> list[Claim]:
-    panels, photograph = list(e.panels), e.images["content"]
-    ends = [measures.edge_agreement(e.panels[p], photograph) for p in (panels[0], panels[-1])]
-    return [
-        _tradeoff(e, panels),
-        Claim(
-            "From the artwork's texture (edge agreement with the photograph below 0.2) to the "
-            "photograph (above 0.3)",
-            {"edge agreement": ends},
-            ends[0] < 0.2 and ends[1] > 0.3,
-        ),
-    ]
+def _content_style_tradeoff(e: Evidence) -> Iterator[Claim]:
+    edges = e.each(measures.edge_agreement, "content")
+    ends = [edges[0], edges[-1]]
+    yield _tradeoff(e, list(e.panels))
+    yield Claim(
+        "From the artwork's texture (edge agreement with the photograph below 0.2) to the "
+        "photograph (above 0.3)",
+        {"edge agreement": ends},
+        ends[0] < 0.2 and ends[1] > 0.3,
+    )
 
 
-@_about("preprint_figure3")
-def _matrix(e: Evidence) -> list[Claim]:
+def _matrix(e: Evidence) -> Iterator[Claim]:
     rows: dict[str, list[str]] = {}
     for panel in e.panels:
         rows.setdefault(panel.rsplit("_", 1)[0], []).append(panel)
-    claims = [_tradeoff(e, panels, row) for row, panels in rows.items()]
-    column = [row[0] for row in rows.values()]  # the least content
-    style = [e.style(panel) for panel in column]
-    claims.append(
-        Claim(
-            "At the smallest alpha/beta, the style distance over all five layers falls as layers "
-            "are added",
-            {"style distance": style},
-            _falls(style),
-        )
+    for row, panels in rows.items():
+        yield _tradeoff(e, panels, row)
+    style = [e.style(row[0]) for row in rows.values()]  # the column of the smallest ratio
+    yield Claim(
+        "At the smallest alpha/beta, the style distance over all five layers falls as layers "
+        "are added",
+        {"style distance": style},
+        _falls(style),
     )
-    return claims
 
 
-@_about("figure5")
-def _content_layers(e: Evidence) -> list[Claim]:
-    photograph = e.images["content"]
+def _content_layers(e: Evidence) -> Iterator[Claim]:
     values = {
-        "correlation": [measures.correlation(e.panels[p], photograph) for p in e.panels],
-        "SSIM": [measures.ssim(e.panels[p], photograph) for p in e.panels],
+        "correlation": e.each(measures.correlation, "content"),
+        "SSIM": e.each(measures.ssim, "content"),
     }
-    return [
-        Claim(
-            "Matching conv2_2 keeps more of the photograph's pixels than matching conv4_2",
-            values,
-            all(lower > higher for lower, higher in values.values()),
-        )
-    ]
+    yield Claim(
+        "Matching conv2_2 keeps more of the photograph's pixels than matching conv4_2",
+        values,
+        all(lower > higher for lower, higher in values.values()),
+    )
 
 
-@_about("figure6")
-def _initialisations(e: Evidence) -> list[Claim]:
+def _initialisations(e: Evidence) -> Iterator[Claim]:
     terms = e.results["transfers"]["best"].values()
     losses = [sum(values) for values in zip(*terms, strict=True)]
     spread = max(losses) / min(losses)
     noise = [panel for name, panel in e.panels.items() if name.startswith("noise")]
-    apart = [measures.pixel_error(a, b) for a, b in itertools.combinations(noise, 2)]
-    alike = [measures.style_distance(e.network, a, b, STYLE_LAYERS)
-             for a, b in itertools.combinations(noise, 2)]  # fmt: skip
-    return [
-        Claim(
-            "All starts end at about the same loss: within a factor of 2.5",
-            {"final loss": losses, "largest over smallest": [spread]},
-            spread < 2.5,
-        ),
-        Claim(
-            "Each white noise gives another picture (pixels differ by over 0.05) of the same style "
-            "(distance under 0.1)",
-            {"RMS pixel difference": [min(apart), statistics.mean(apart), max(apart)],
-             "style distance": [max(alike)]},
-            min(apart) > 0.05 and max(alike) < 0.1,
-        ),
-    ]  # fmt: skip
+    pairs = list(itertools.combinations(noise, 2))
+    apart = [measures.pixel_error(a, b) for a, b in pairs]
+    style = max(measures.style_distance(e.network, a, b, STYLE_LAYERS) for a, b in pairs)
+    differences = [min(apart), statistics.mean(apart), max(apart)]
+    yield Claim(
+        "All starts end at about the same loss: within a factor of 2.5",
+        {"final loss": losses, "largest over smallest": [spread]},
+        spread < 2.5,
+    )
+    yield Claim(
+        "Each white noise gives another picture (pixels differ by over 0.05) of the same style "
+        "(distance under 0.1)",
+        {"RMS pixel difference": differences, "style distance": [style]},
+        min(apart) > 0.05 and style < 0.1,
+    )
 
 
-@_about("figure7")
-def _photorealistic(e: Evidence) -> list[Claim]:
-    (result,) = e.panels.values()
-    photograph, night = e.images["content"], e.images["style"]
-    edges = measures.edge_agreement(result, photograph)
-    other = measures.edge_agreement(result, night)
-    after, before = (measures.colour_distance(x, night) for x in (result, photograph))
-    return [
-        Claim(
-            "Horizon and buildings stay: edges agree with the photograph by day (above 0.3), more "
-            "than with the one by night",
-            {"by day": [edges], "by night": [other]},
-            edges > 0.3 and edges > other,
-        ),
-        Claim(
-            "Colours become those of the night: their distance to it falls to under half",
-            {"before": [before], "after": [after]},
-            after < 0.5 * before,
-        ),
-    ]
+def _photorealistic(e: Evidence) -> Iterator[Claim]:
+    (edges,), (other,) = (e.each(measures.edge_agreement, part) for part in ("content", "style"))
+    (after,) = e.each(measures.colour_distance, "style")
+    before = measures.colour_distance(e.images["content"], e.images["style"])
+    yield Claim(
+        "Horizon and buildings stay: edges agree with the photograph by day (above 0.3), more "
+        "than with the one by night",
+        {"by day": [edges], "by night": [other]},
+        edges > 0.3 and edges > other,
+    )
+    yield Claim(
+        "Colours become those of the night: their distance to it falls to under half",
+        {"before": [before], "after": [after]},
+        after < 0.5 * before,
+    )
+
+
+CLAIMS: dict[str, Callable[[Evidence], Iterator[Claim]]] = {
+    "features": _features,
+    "figure1_content": _content_reconstructions,
+    "figure1_style": _style_reconstructions,
+    "figure2": _algorithm,
+    "figure3": _transfers,
+    "figure4": _content_style_tradeoff,
+    "preprint_figure3": _matrix,
+    "figure5": _content_layers,
+    "figure6": _initialisations,
+    "figure7": _photorealistic,
+}

@@ -1,200 +1,193 @@
-"""Drawing how a network and the algorithm work: feature maps, Gram matrices, arrows."""
+"""Drawings of what a network computes: feature maps, receptive fields, gradients, Gram matrices.
 
-import textwrap
-from collections.abc import Sequence
+Every `footer` is the text under the figure.
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from stylelab.figures import COLOURS, DPI
+from stylelab.figures.canvas import (
+    GRAMS,
+    MAPS,
+    Canvas,
+    distinct_filters,
+    gradient_picture,
+    gram_pictures,
+)
+from stylelab.figures.panels import COLOURS, DPI
 
-STYLE, CONTENT, GRADIENT = COLOURS[0], COLOURS[1], COLOURS[2]
-MAPS, GRAMS = "magma", "viridis"  # colour maps of even lightness, for any colour vision
-Box = tuple[float, float, float, float]  # x, y, width, height, in inches
-
-
-def varied(features: Tensor, count: int) -> list[int]:
-    """Filters of `(1, C, H, W)` to show: each varies most in what those before do not explain."""
-    rows = features[0].flatten(1).cpu().double()
-    rows, chosen = rows - rows.mean(1, keepdim=True), []
-    for _ in range(min(count, len(rows))):
-        chosen.append(int(rows.square().sum(1).argmax()))
-        direction = rows[chosen[-1]] / rows[chosen[-1]].norm().clamp_min(1e-12)
-        rows = rows - torch.outer(rows @ direction, direction)
-    return chosen
-
-
-def as_picture(gradient: Tensor) -> Tensor:
-    """A gradient `(1, 3, H, W)` as an image: grey is 0, all but the largest values fit."""
-    return (0.5 + 0.5 * gradient / gradient.abs().quantile(0.995).clamp_min(1e-30)).clamp(0, 1)
-
-
-class Canvas:
-    """A figure on which things are placed in inches, from its lower left corner."""
-
-    def __init__(self, width: float, height: float, footer: str = "") -> None:
-        self.width, self.height = width, height
-        self.figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
-        self.over = self.figure.add_axes((0, 0, 1, 1), zorder=5)
-        self.over.set(xlim=(0, width), ylim=(0, height))
-        self.over.axis("off")
-        lines = textwrap.fill(footer, int(width * 15.5))
-        plain = {"parse_math": False}  # a $ in the name of a file is a $
-        self.text(0.12, 0.06, lines, size=7.5, color="0.35", ha="left", va="bottom", **plain)
-
-    def picture(self, image: Tensor, box: Box, **options) -> Box:
-        """An image `(1, 3, H, W)`, or a map `(H, W)`, fitted into a box; returns its place."""
-        x, y, width, height = box
-        between = "lanczos" if image.dim() == 4 else "nearest"
-        image = image[0].permute(1, 2, 0).clamp(0, 1) if image.dim() == 4 else image
-        scale = min(width / image.shape[1], height / image.shape[0])
-        wide, high = scale * image.shape[1], scale * image.shape[0]
-        place = (x + (width - wide) / 2, y + (height - high) / 2, wide, high)
-        sides = (self.width, self.height) * 2
-        axes = self.figure.add_axes([part / side for part, side in zip(place, sides, strict=True)])
-        axes.imshow(image.detach().cpu(), interpolation=between, **options)
-        axes.set(xticks=[], yticks=[])
-        axes.spines[:].set(linewidth=0.5, color="white")
-        return place
-
-    def stack(self, maps: Tensor, tops: Tensor, box: Box) -> None:
-        """Maps `(K, H, W)` as cards, the first in front, bright as the root of maps over `tops`."""
-        x, y, width, height = box
-        shift, behind = 0.07, 0.07 * (len(maps) - 1)
-        for k in reversed(range(len(maps))):
-            place = (x + k * shift, y + k * shift, width - behind, height - behind)
-            bright = (maps[k] / tops[k].clamp_min(1e-12)).sqrt()
-            self.picture(bright, place, cmap=MAPS, vmin=0, vmax=1)
-
-    def text(self, x: float, y: float, text: str, size: float = 9, **options) -> None:
-        """Text centred at x, y unless `options` (matplotlib's) say otherwise."""
-        defaults = {"ha": "center", "va": "center", "math_fontfamily": "cm"}
-        self.over.text(x, y, text, fontsize=size, **defaults | options)
-
-    def arrow(self, *points: tuple[float, float], color: str = "0.25", width: float = 1.2) -> None:
-        """An arrow along straight lines through the points, its head at the last."""
-        xs, ys = zip(*points[:-1], strict=True)
-        self.over.plot(xs, ys, color=color, linewidth=width, solid_joinstyle="miter")
-        look = {"arrowstyle": "-|>", "color": color, "linewidth": width, "shrinkA": 0, "shrinkB": 0}
-        self.over.annotate("", points[-1], points[-2], arrowprops=look)
+Features = Mapping[str, Tensor]  # (1, C, H, W) by layer
+Span = tuple[int, int]  # the first and the last of a range of pixels
 
 
 @dataclass(frozen=True)
-class Row:
-    """One layer in the drawing of the algorithm.
+class Cell:
+    """A picture in a table: an image `(1, 3, H, W)`, or values `(H, W)` in a colour map.
 
-    Attributes:
-        layer: its name.
-        maps: feature maps `(K, H, W)`: the style's or content's, x's at the start and at the end.
-        losses: E_l or L_content at the start and at the end.
-        grams: A of the style image, G of x at the start and at the end; none: a content layer.
-        passed: a map `(H, W)` of the image that is not compared here, to be drawn pale.
+    Without `limits` the colours go from 0 to nearly the largest value.
     """
 
-    layer: str
-    maps: tuple[Tensor, Tensor, Tensor]
-    losses: tuple[float, float]
-    grams: tuple[Tensor, ...] = ()
-    passed: Tensor | None = None
+    image: Tensor
+    caption: str = ""
+    cmap: str = MAPS
+    limits: tuple[float, float] | None = None
 
 
-# The algorithm's columns, by their centres: features of a, A, E, G twice, F twice, back, loss, P
-STYLE_X, A_X, E_X, G_XS, F_XS = 0.68, 1.74, 2.82, (3.87, 4.57), (5.67, 6.72)
-BACK_X, LOSS_X, CONTENT_X = 7.37, 8.08, 9.28
-BOTTOM, TALL = 2.85, 0.75  # of the rows: where the first begins, and its height
-NAMES = "style image $\\vec{a}$", "content image $\\vec{p}$"
-LOSS = {name: rf"\mathcal{{L}}_\mathrm{{{name}}}" for name in ("style", "content", "total")}
-
-
-def algorithm(
-    rows: Sequence[Row],
-    originals: tuple[Tensor, Tensor],
-    iterates: dict[int, Tensor],
-    gradient: Tensor,
-    losses: dict[str, tuple[float, float]],
+def picture_table(
+    rows: Mapping[str, Sequence[Cell]],
+    *,
+    tall: float,
+    left: float,
+    headings: Sequence[str] = (),
     footer: str = "",
 ) -> Figure:
-    """The paper's figure 2 with the tensors of a run.
+    """Pictures in rows and columns, `tall` inches high, with `left` inches for the rows' labels.
 
-    Args:
-        rows: layers, the shallowest first, one of them a content layer.
-        originals: style and content image, `(1, 3, H, W)`.
-        iterates: up to four states of x by their steps, the first and the last among them.
-        gradient: of the total loss at the first, `(1, 3, H, W)`.
-        losses: "style" and "total" at the start and at the end.
-        footer: a sentence or more under the figure.
+    The first line of a label is the row's name; what follows is smaller.
     """
-    top = BOTTOM + TALL * len(rows)
-    sums, (start, *_, end) = top + 1.05, iterates
-    canvas = Canvas(10.0, top + 1.35, footer)
-    headings = {STYLE_X: "feature maps\nof $\\vec{a}$", A_X: "Gram\nmatrix $A^l$"}
-    headings[E_X] = "compare\n$A^l$ and $G^l$"
-    for g_x, f_x, step in zip(G_XS, F_XS, (start, end), strict=True):
-        headings |= {g_x: f"$G^l$\nstep {step}", f_x: f"$F^l$ of $\\vec{{x}}$\nstep {step}"}
-    for x, text in headings.items():
-        canvas.text(x, top + 0.22, text, 8.5, color=STYLE if x <= E_X else "black")
-    for i, row in enumerate(rows):
-        _draw_row(canvas, row, BOTTOM + TALL * (i + 0.5), sums)
-    _draw_loss(canvas, E_X, sums, f"{LOSS['style']} = \\sum_l w_l E_l", losses["style"], STYLE)
-    total = rf"{LOSS['total']} = \alpha{LOSS['content']} + \beta{LOSS['style']}"
-    _draw_loss(canvas, 5.4, sums, total, losses["total"], "black")
-    canvas.arrow((E_X, top + 0.42), (E_X, sums - 0.4), color=STYLE)
-    canvas.arrow((E_X + 0.85, sums), (3.9, sums), color=STYLE)
-    y, turn = 2.14, top + 0.53  # from here the way back to the pixels
-    way = ((6.2, sums - 0.4), (6.2, turn), (BACK_X, turn), (BACK_X, y), (6.95, y))
-    canvas.arrow(*way, color=GRADIENT, width=1.8)
-    canvas.picture(as_picture(gradient), (5.8, y - 0.37, 1.1, 0.74))
-    canvas.arrow((6.35, y - 0.4), (6.35, 1.5), color=GRADIENT, width=1.8)
-    slope = rf"\partial{LOSS['total']}\,/\,\partial\vec{{x}}"
-    canvas.text(BACK_X - 0.1, y + 0.49, f"${slope}$, step {start}", color=GRADIENT, ha="right")
-    update = rf"$\vec{{x}}\,\leftarrow\,\vec{{x}} - H\;{slope}$"
-    canvas.text(3.85, y + 0.14, update, 13, color=GRADIENT)
-    canvas.text(3.85, y - 0.16, "L-BFGS: $H$ is learned from the last steps", 8.5, color=GRADIENT)
-    canvas.arrow((5.42, 1.5), (5.42, BOTTOM))
-    for i, (step, image) in enumerate(iterates.items()):
-        x = 2.5 + 1.3 * i
-        canvas.picture(image, (x, 0.72, 1.1, 0.74))
-        canvas.text(x + 0.55, 0.56, f"step {step}")
-        if i:
-            canvas.arrow((x - 0.17, 1.09), (x - 0.03, 1.09))
-    places = ((0.15, STYLE_X, STYLE), (7.8, CONTENT_X, CONTENT))
-    for image, name, (x, at, color) in zip(originals, NAMES, places, strict=True):
-        _, low, _, high = canvas.picture(image, (x, 0.72, 2.05, 1.75))
-        canvas.arrow((at, low + high + 0.05), (at, BOTTOM), color=color)
-        canvas.text(x + 1.02, 0.56, name, color=color)
+    below = 0.3 if any(cell.caption for cells in rows.values() for cell in cells) else 0.12
+    above = 0.65 if headings else 0.12
+    canvas = Canvas(10.0, above + len(rows) * (tall + below) + 0.4, footer)
+    step = (canvas.width - left - 0.05) / max(map(len, rows.values()))
+    wide = step - 0.07
+    for column, heading in enumerate(headings):
+        canvas.text(left + column * step + wide / 2, canvas.height - 0.35, heading, 9.5)
+    for number, (label, cells) in enumerate(rows.items()):
+        y = canvas.height - above - number * (tall + below) - tall
+        name, _, about = label.partition("\n")
+        canvas.text(0.12, y + (0.76 if about else 0.5) * tall, name, 11, ha="left")
+        canvas.text(0.12, y + 0.36 * tall, about, 8.5, ha="left", color="0.35")
+        for column, cell in enumerate(cells):
+            box, look = (left + column * step, y, wide, tall), {}
+            if cell.image.dim() == 2:
+                low, high = cell.limits or (0, float(cell.image.quantile(0.998)) or 1.0)
+                look = {"cmap": cell.cmap, "vmin": low, "vmax": high}
+            canvas.picture(cell.image, box, **look)
+            canvas.text(box[0] + wide / 2, y - 0.13, cell.caption, 8.5)
     return canvas.figure
 
 
-def _draw_loss(canvas: Canvas, x: float, y: float, name: str, values: Sequence, color: str) -> None:
-    canvas.text(x, y, f"${name}$", 12, color=color)
-    canvas.text(x, y - 0.25, " → ".join(f"{value:.2g}" for value in values), color=color)
+def feature_maps(
+    photograph: Tensor, features: Features, fields: Mapping[str, int], footer: str = ""
+) -> Figure:
+    """A row for a photograph `(1, 3, H, W)` and its colours, and one for five maps of each layer.
+
+    `fields`: how many pixels a position of each layer sees, along one side.
+    """
+    height, width = photograph.shape[2:]
+    colours = [Cell(values, cmap="gray") for values in photograph[0]]
+    rows = {f"input\n{width} × {height} pixels:\nred, green, blue": [Cell(photograph), *colours]}
+    for layer, maps in features.items():
+        sides = f"{maps.shape[1]} maps of {maps.shape[3]} × {maps.shape[2]}"
+        about = f"{sides}\na position sees\n{fields[layer]} × {fields[layer]} pixels"
+        shown = distinct_filters(maps, 5)
+        rows[f"{layer}\n{about}"] = [Cell(maps[0, filter]) for filter in shown]
+    return picture_table(rows, tall=1.6 * height / width, left=1.6, footer=footer)
 
 
-def _draw_row(canvas: Canvas, row: Row, y: float, sums: float) -> None:
-    width, height, gram = 1.0, 0.66, 0.62
-    color, x = (STYLE, E_X) if row.grams else (CONTENT, LOSS_X)
-    own, other = (STYLE_X, CONTENT_X) if row.grams else (CONTENT_X, STYLE_X)
-    tops = row.maps[0].flatten(1).quantile(0.998, 1)
-    for maps, place in zip(row.maps, (own, *F_XS), strict=True):
-        canvas.stack(maps, tops, (place - width / 2, y - height / 2, width, height))
-    if row.passed is not None:
-        box = (other - width / 2, y - height / 2, width - 0.14, height - 0.14)
-        canvas.picture(row.passed, box, cmap=MAPS, alpha=0.3)
-    canvas.text(x, y + 0.22, row.layer, 8, color="0.35")
-    if row.grams:
-        for matrix, place in zip(row.grams, (A_X, *G_XS), strict=True):
-            box = (place - gram / 2, y - gram / 2, gram, gram)
-            canvas.picture(matrix, box, cmap=GRAMS, vmin=0, vmax=1)
-        _draw_loss(canvas, x, y, f"E_{row.layer[4]}", row.losses, color)
-        canvas.arrow((STYLE_X + 0.54, y), (A_X - 0.35, y), color=color)
-        canvas.arrow((A_X + 0.35, y), (E_X - 0.4, y), color=color)
-        canvas.arrow((F_XS[0] - 0.54, y), (G_XS[1] + 0.35, y))
-        canvas.arrow((G_XS[0] - 0.35, y), (E_X + 0.4, y))
-    else:
-        _draw_loss(canvas, x, y, LOSS["content"], row.losses, color)
-        canvas.arrow((CONTENT_X - 0.54, y), (LOSS_X + 0.46, y), color=color)
-        canvas.arrow((F_XS[1] + 0.54, y), (LOSS_X - 0.46, y))
-        canvas.text(CONTENT_X, y + 0.6, "feature maps\n$P^l$ of $\\vec{p}$", 8.5, color=color)
-        canvas.arrow((x, y + 0.36), (x, sums), (6.9, sums), color=color)
+def receptive_fields(
+    photograph: Tensor,
+    boxes: Mapping[str, Sequence[Span]],
+    influences: Mapping[str, Tensor],
+    fields: Mapping[str, int],
+    footer: str = "",
+) -> Figure:
+    """Receptive fields as squares on a photograph, and beside it how much each pixel counts.
+
+    `boxes`: the rows and columns that one position of each layer sees; `influences`: how much each
+    pixel changes it, `(H, W)`; `fields`: the full width of the receptive field.
+    """
+    tall = 5.6 * photograph.shape[2] / photograph.shape[3]
+    canvas = Canvas(10.0, tall + 0.6, footer)
+    left, bottom, wide, tall = canvas.picture(photograph, (0.12, 0.45, 5.6, tall))
+    scale = wide / photograph.shape[3]
+    for i, (layer, (rows, columns)) in enumerate(boxes.items()):
+        corner = left + scale * columns[0], bottom + tall - scale * (rows[1] + 1)
+        sides = (scale * (last - first + 1) for first, last in (columns, rows))
+        canvas.frame((*corner, *sides), COLOURS[i], outline=True)
+        strength = influences[layer][rows[0] : rows[1] + 1, columns[0] : columns[1] + 1]
+        x, y = 5.95 + 1.34 * (i % 3), bottom + tall - 1.24 - (i // 3) * (tall - 1.65)
+        bright = (strength / strength.max()).sqrt()
+        place = canvas.picture(bright, (x, y, 1.24, 1.24), cmap="gray")
+        canvas.frame(place, COLOURS[i], 3)
+        canvas.text(x + 0.62, y - 0.23, f"{layer}\n{fields[layer]} × {fields[layer]} px", 9)
+    words = "The pixels on which\none position of\na layer depends,\nand how much\n(bright: much)."
+    canvas.text(5.95 + 3.3, bottom + 0.93, words, 8.5, color="0.35")
+    return canvas.figure
+
+
+def pooling(
+    maps: Features,
+    gradients: Mapping[str, tuple[Tensor, Tensor]],
+    captions: Mapping[str, Sequence[str]],
+    footer: str = "",
+) -> Figure:
+    """A row for each kind of pooling: a feature map, and gradients in the middle of the image.
+
+    Each argument is by "avg" and "max": maps of conv3_1, gradients at conv2_2 `(1, C, H/2, W/2)`
+    and at the pixels `(1, 3, H, W)`, and captions of these two.
+    """
+    first = next(iter(maps))
+    height, width = gradients[first][1].shape[2:]
+    half = min(24, height // 4)  # of the part that is shown, in pixels
+    rows = slice(height // 2 - half, height // 2 + half)
+    columns = slice(width // 2 - half * 3 // 2, width // 2 + half * 3 // 2)
+    halved = tuple(slice(part.start // 2, part.stop // 2) for part in (rows, columns))
+    shown = distinct_filters(maps[first], 3)[1]
+    busiest = int(gradients[first][0].square().sum((0, 2, 3)).argmax())
+    table = {}
+    for kind, (units, pixels) in gradients.items():
+        slope = units[0, busiest][halved]
+        most = float(slope.abs().quantile(0.98))
+        table[f"{'average' if kind == 'avg' else kind}\npooling"] = [
+            Cell(maps[kind][0, shown]),
+            Cell(slope, captions[kind][0], "PuOr", (-most, most)),
+            Cell(gradient_picture(pixels)[..., rows, columns], captions[kind][1]),
+        ]
+    headings = (
+        "a feature map of conv3_1",
+        "gradient below the second pooling\n(one filter of conv2_2)",
+        "gradient at the pixels\n(grey: none)",
+    )
+    return picture_table(table, tall=1.8, left=1.5, headings=headings, footer=footer)
+
+
+def mean_activations(networks: Mapping[str, Mapping[str, Tensor]]) -> Figure:
+    """A dot for each filter: its mean activation by layer `(N_l,)`, by the network's name."""
+    figure = Figure(figsize=(10, 3.4), dpi=DPI, layout="constrained")
+    axes = figure.add_subplot()
+    spread = torch.Generator().manual_seed(0)
+    for k, (label, means) in enumerate(networks.items()):
+        shift = 0.36 * (k - (len(networks) - 1) / 2)
+        for i, values in enumerate(means.values()):
+            x = i + shift + 0.24 * (torch.rand(len(values), generator=spread) - 0.5)
+            look = {"color": COLOURS[k], "markersize": 4, "alpha": 0.6}
+            axes.plot(x, values.clamp_min(0.01), ".", label=None if i else label, **look)
+    axes.set_yscale("log")
+    axes.set_xticks(range(len(means)), means)
+    axes.tick_params(axis="x", labelsize=8)
+    axes.set_yticks([0.01, 0.1, 1, 10], ["silent", "0.1", "1", "10"])
+    axes.set_ylabel("mean activation of a filter")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(loc="upper right", frameon=False, ncols=2, markerscale=3)
+    return figure
+
+
+def gram_table(
+    images: Mapping[str, Tensor], features: Sequence[Features], footer: str = ""
+) -> Figure:
+    """A row for each image, as in `Cell`: Gram matrices of its features at each layer.
+
+    They are relative to those of the first image, twenty filters of each layer.
+    """
+    columns = [gram_pictures([each[layer] for each in features], 20) for layer in features[0]]
+    rows = {
+        label: [Cell(image), *(Cell(column[i], "", GRAMS, (0, 1)) for column in columns)]
+        for i, (label, image) in enumerate(images.items())
+    }
+    headings = ["", *features[0]]
+    return picture_table(rows, tall=1.3, left=1.5, headings=headings, footer=footer)

@@ -1,6 +1,6 @@
 """An optimisation as a film: the states of an image, one after the other, as an animated GIF."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import PIL.Image
@@ -8,10 +8,12 @@ from PIL import ImageDraw, ImageFont
 from torch import Tensor
 
 from stylelab.errors import SettingError
-from stylelab.figures import check_names
 from stylelab.figures.manifest import note_file
+from stylelab.figures.records import check_names
 from stylelab.files.local import atomic
-from stylelab.images import resize
+from stylelab.lbfgs import State
+from stylelab.optimisation import Run
+from stylelab.vgg import resize
 
 STRIP = 22  # pixels under the picture, for the step
 
@@ -28,6 +30,20 @@ def moments(steps: int, count: int = 30) -> list[int]:
     return sorted({min(steps, round(growth**i) - 1) for i in range(count)} | {steps})
 
 
+class Film:
+    """A hook of `optimise`; its `frames` are the images at the run's `moments`, in [0, 1]."""
+
+    def __init__(self) -> None:
+        self.frames: dict[int, Tensor] = {}
+
+    def __call__(self, run: Run, states: Iterator[State]) -> Iterator[State]:
+        kept = moments(run.steps)
+        for state in states:
+            if state.step in kept:
+                self.frames[state.step] = state.image.clamp(0, 1).cpu()
+            yield state
+
+
 def save_animation(
     frames: Mapping[int, Tensor],
     name: str,
@@ -36,17 +52,18 @@ def save_animation(
     width: int = 240,
     rest: float = 2.0,
 ) -> Path:
-    """Save `<name>.gif` in the folder `output`, whole or not at all; returns its path.
+    """Save `<name>.gif` in the folder `output`; returns its path.
 
     Args:
-        frames: pictures `(1, 3, H, W)` in [0, 1], clamped, by their steps, in order.
+        frames: pictures `(1, 3, H, W)` in [0, 1] by their steps, in order.
         name: of the file.
         output: the folder.
-        width: of the film, pixels; a larger one makes a large file.
-        rest: seconds that the last picture stays; the others stay 0.12.
+        width: of the film, in pixels; a wide film makes a large file.
+        rest: seconds that the last picture stays; each of the others stays 0.12.
 
     Raises:
-        SettingError: if there are no frames, they differ in size, or `name` is no file's name.
+        SettingError: if there are no frames, they differ in size, or `name` is not a plain file
+            name.
     """
     check_names(film=name)
     if not frames:

@@ -1,27 +1,37 @@
 """How alike two pictures are: in pixels, edges, colours, content and style.
 
-These judge finished pictures, for `stylelab.figures.claims`. Content and style are computed here without
-`stylelab.losses` and the objective, position by position as the definitions say, so that a mistake
-there does not pass unseen. Pictures are `(1, 3, H, W)`, sRGB in [0, 1].
+These measures judge finished pictures (`stylelab.figures.claims`). Content and style are computed
+from their definitions, without `stylelab.losses`, so that a mistake there does not go unnoticed.
+Pictures are `(1, 3, H, W)`, sRGB in [0, 1]; one of another size is resized to the second's.
 """
 
 from collections.abc import Iterable
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from stylelab.images import resize
-from stylelab.vgg import VGG
-
-
-def luminance(image: Tensor) -> Tensor:
-    """`(H, W)`: Rec. 709 luma of sRGB values."""
-    return torch.einsum("c,chw->hw", image.new_tensor([0.2126, 0.7152, 0.0722]), image[0])
+from stylelab.vgg import VGG, resize
 
 
 def _like(image: Tensor, other: Tensor) -> Tensor:
-    """`image` resized to the sides of `other`, if they differ."""
+    """`image` resized to the size of `other`, if they differ."""
     return image if image.shape == other.shape else resize(image, other.shape[2:])
+
+
+def _grey(image: Tensor, other: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """The luminance `(H, W)` of two pictures, at the second's size."""
+    from skimage.color import rgb2gray
+
+    pair = (_like(image, other), other)
+    return tuple(rgb2gray(picture[0].permute(1, 2, 0).double().numpy()) for picture in pair)
+
+
+def _pearson(a: np.ndarray, b: np.ndarray) -> float:
+    """Pearson correlation; 0 where one of the two is constant."""
+    if np.ptp(a) == 0 or np.ptp(b) == 0:
+        return 0.0
+    return float(np.corrcoef(a.ravel(), b.ravel())[0, 1])
 
 
 def pixel_error(image: Tensor, other: Tensor) -> float:
@@ -33,25 +43,20 @@ def ssim(image: Tensor, other: Tensor) -> float:
     """Structural similarity (Wang et al. 2004) of luminance, 1 for equal pictures."""
     from skimage.metrics import structural_similarity
 
-    pair = [luminance(picture).double().numpy() for picture in (_like(image, other), other)]
-    return float(structural_similarity(*pair, data_range=1.0))
+    return float(structural_similarity(*_grey(image, other), data_range=1.0))
 
 
 def correlation(image: Tensor, other: Tensor) -> float:
-    """Pearson correlation of luminance, position by position."""
-    pair = torch.stack([luminance(picture).flatten() for picture in (_like(image, other), other)])
-    return float(torch.corrcoef(pair.double())[0, 1].nan_to_num())
+    """Pearson correlation of luminance, pixel by pixel."""
+    return _pearson(*_grey(image, other))
 
 
 def edge_agreement(image: Tensor, other: Tensor) -> float:
     """Pearson correlation of edge strength (Sobel) after a blur of a hundredth of the width."""
     from skimage.filters import gaussian, sobel
 
-    edges = []
-    for picture in (_like(image, other), other):
-        blurred = gaussian(luminance(picture).double().numpy(), sigma=other.shape[3] / 100)
-        edges.append(torch.from_numpy(sobel(blurred)).flatten())
-    return float(torch.corrcoef(torch.stack(edges))[0, 1].nan_to_num())
+    sigma = other.shape[3] / 100
+    return _pearson(*(sobel(gaussian(grey, sigma)) for grey in _grey(image, other)))
 
 
 def colour_distance(image: Tensor, other: Tensor) -> float:

@@ -1,32 +1,16 @@
-"""Laying out panels as the paper does, and saving a figure with the record of how it was made."""
+"""Pictures side by side, as the paper's figures show them, and curves of the loss."""
 
-import io
-import json
-import platform
-import re
-import sys
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 
-import matplotlib
-import PIL.Image
-import torch
-import torchvision
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
-import stylelab
 from stylelab import gallery
 from stylelab.errors import SettingError
-from stylelab.figures import claims
-from stylelab.figures.manifest import note_file
-from stylelab.files.download import sha256_of
-from stylelab.files.local import atomic
-from stylelab.images import save_image
-from stylelab.synthesis import Result
+from stylelab.optimisation import Result
 from stylelab.vgg import VGG
 
 DPI = 128  # panels of two columns are then 617 pixels wide: 512 are shown as they are
@@ -37,15 +21,33 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 
 @dataclass(frozen=True)
 class Panel:
-    """One picture of a figure: `(1, 3, H, W)` in [0, 1], its label, which is shown as it is (no
-    mathematics is read in it), and an image to set into it."""
+    """One picture of a figure.
+
+    Attributes:
+        image: `(1, 3, H, W)`, sRGB in [0, 1].
+        label: shown below it as plain text, without mathematics.
+        inset: a small image in its lower left corner.
+        name: the picture is saved under this name with the figure's record, and the paper's claims
+            are checked on it. Without a name it is only shown.
+    """
 
     image: Tensor
     label: str
     inset: Tensor | None = None
+    name: str = ""
 
 
-def _show(axes: matplotlib.axes.Axes, image: Tensor) -> None:
+def result_panels(
+    result: Result, labels: Sequence[str], names: Sequence[str] = (), insets: Sequence[Tensor] = ()
+) -> list[Panel]:
+    """A panel for each of a result's N images; each list given has N entries."""
+    names, insets = names or [""] * len(labels), insets or [None] * len(labels)
+    return [
+        Panel(*each) for each in zip(result.images.split(1), labels, insets, names, strict=True)
+    ]
+
+
+def _show(axes: Axes, image: Tensor) -> None:
     axes.imshow(image[0].permute(1, 2, 0).clamp(0, 1).numpy(), interpolation="lanczos")
     axes.set_xticks([])
     axes.set_yticks([])
@@ -55,13 +57,16 @@ def _show(axes: matplotlib.axes.Axes, image: Tensor) -> None:
 def panel_grid(
     panels: Sequence[Panel], *, columns: int, footer: str = "", width: float = 10.0
 ) -> Figure:
-    """Panels row by row, a label under each, and a footer with what was used and credits.
+    """Panels row by row, with a label under each and a footer below them all.
 
     Args:
         panels: pictures of any sizes; each is fitted into a cell of the first one's shape.
-        columns: panels to a row.
-        footer: a sentence or more under the panels, wrapped.
-        width: of the figure, inches.
+        columns: panels in a row.
+        footer: text under the panels; long lines are wrapped.
+        width: of the figure, in inches.
+
+    Raises:
+        SettingError: without panels or columns.
     """
     if not panels or columns < 1:
         raise SettingError("a figure needs at least one panel and one column")
@@ -90,210 +95,48 @@ def panel_grid(
     return figure
 
 
-def loss_curves(
-    result: Result, labels: Sequence[str], *, relative: bool = True, width: float = 10.0
+def curves(
+    series: Mapping[str, Sequence[float]],
+    *,
+    ylabel: str = "loss",
+    bold: str | None = None,
+    top: float | None = None,
 ) -> Figure:
-    """Total loss of each image of a `Result` by step, on a log scale.
+    """The values of each curve by step, on a log scale, up to `top`.
 
-    Args:
-        result: an optimisation of N images.
-        labels: N names.
-        relative: over its value at the start, for images of different objectives.
-        width: of the figure, inches.
+    `bold` is the label of a curve to draw in black, thicker than the others.
     """
-    figure = Figure(figsize=(width, 0.32 * width), dpi=DPI, layout="constrained")
+    figure = Figure(figsize=(10.0, 3.2), dpi=DPI, layout="constrained")
     axes = figure.add_subplot()
-    losses = result.losses.double()
-    for i, label in enumerate(labels):
-        style = "-" if i < len(COLOURS) else "--"
-        values = losses[:, i] / (losses[0, i] if relative else 1)
-        axes.semilogy(values, style, color=COLOURS[i % len(COLOURS)], label=label)
-    axes.set_xlabel("L-BFGS step")
-    axes.set_ylabel("loss / loss at the start" if relative else "loss")
-    legend = axes.legend(axes.lines, labels, fontsize=8, frameon=False, ncols=2)
+    for i, (label, values) in enumerate(series.items()):
+        look = {"color": COLOURS[i % len(COLOURS)], "linestyle": "-" if i < len(COLOURS) else "--"}
+        if label == bold:
+            look = {"color": "black", "linewidth": 2}
+        axes.semilogy(values, label=label, **look)
+    axes.set(xlabel="step", ylabel=ylabel)
+    if top is not None:
+        axes.set_ylim(top=top)
+    legend = axes.legend(axes.lines, list(series), fontsize=8, frameon=False, ncols=2)
     for text in legend.get_texts():
         text.set_parse_math(False)
     axes.spines[["top", "right"]].set_visible(False)
     return figure
 
 
+def loss_curves(result: Result, labels: Sequence[str], *, relative: bool = True) -> Figure:
+    """Total loss of each of a result's N images by step, with N labels.
+
+    `relative` divides by the loss at the start, for images of different objectives.
+    """
+    losses = result.losses.double()
+    losses = losses / losses[0] if relative else losses
+    series = dict(zip(labels, losses.T, strict=True))
+    return curves(series, ylabel="loss / loss at the start" if relative else "loss")
+
+
 def footer(networks: VGG | Sequence[VGG], images: Iterable[str], *notes: str) -> str:
-    """The line every figure carries: networks, what else matters, and the images' credits."""
+    """The line under a figure: its networks, `notes` on how it was made, its images' credits."""
     networks = [networks] if isinstance(networks, VGG) else networks
     used = "; ".join(f"{network.name}, {network.pooling} pooling" for network in networks)
     credits = "; ".join(dict.fromkeys(gallery.credit(name) for name in images))
     return " · ".join((f"Network: {used}", *notes, f"Images: {credits}"))
-
-
-def make_record(
-    figure: str,
-    *,
-    parameters: Mapping[str, object],
-    network: VGG,
-    images: Mapping[str, str],
-    results: Mapping[str, Result],
-    settings: Mapping[str, object],
-    panels: Mapping[str, Tensor] | None = None,
-    facts: Mapping[str, float] | None = None,
-) -> dict:
-    """How a figure was made, ready for JSON: all that is needed to make it again, its losses, and
-    what the paper claims about it (`stylelab.figures.claims`), judged by its panels.
-
-    Args:
-        figure: the figure's name.
-        parameters: the notebook's parameters; `size` is the longer side of images, in pixels.
-        network: the network used.
-        images: names in the gallery of the images used, by the part they play: "content", ...
-        results: the optimisations behind the figure, by name.
-        settings: what else they were asked for: layers, alpha/beta, ...; a `size` here goes before
-            that of the parameters.
-        panels: the pictures that claims are judged by, `(1, 3, H, W)` each.
-        facts: numbers measured in the notebook that claims are judged by.
-    """
-    device = network.input.weight.device
-    record = {
-        "figure": figure,
-        "parameters": dict(parameters),
-        "settings": dict(settings),
-        "network": {
-            "name": network.name,
-            "sha256": network.sha256,
-            "pooling": network.pooling,
-            "padding": network.padding,
-        },
-        "images": {
-            part: {
-                "name": name,
-                "credit": gallery.credit(name),
-                "sha256": sha256_of(gallery.path(name)),
-            }
-            for part, name in images.items()
-        },
-        "results": {
-            name: {
-                "size": list(result.images.shape[2:]),
-                "steps": result.steps,
-                "interrupted": result.interrupted,
-                "seconds": round(result.seconds, 2),
-                "first": {term: values[0].tolist() for term, values in result.history.items()},
-                "best_step": (best := result.losses.argmin(0)).tolist(),
-                "best": {
-                    term: values.gather(0, best[None])[0].tolist()
-                    for term, values in result.history.items()
-                },
-            }
-            for name, result in results.items()
-        },
-        "facts": dict(facts or {}),
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
-        "threads": torch.get_num_threads(),
-        "versions": versions(),
-    }
-    saved = {name: panel.mul(255).round() / 255 for name, panel in (panels or {}).items()}
-    return record | {"claims": judge(record, network, saved)}
-
-
-def judge(record: Mapping, network: VGG, panels: Mapping[str, Tensor]) -> list[dict]:
-    """The paper's claims about a record's figure, judged by its panels as they are saved."""
-    size = record["settings"].get("size", record["parameters"].get("size"))
-    originals = {
-        part: gallery.open(image["name"], size) for part, image in record["images"].items()
-    }
-    keys = ("settings", "results", "facts")
-    evidence = claims.Evidence(network, panels, originals, **{key: record[key] for key in keys})
-    return [asdict(claim) for claim in claims.check(record["figure"], evidence)]
-
-
-def verdict(claim: Mapping) -> str:
-    """A claim of a record, and whether it holds."""
-    return f"{'holds' if claim['holds'] else 'FAILS'}  {claim['statement']}"
-
-
-def claims_table(record: Mapping) -> str:
-    """The claims of a record, one below the other, with their numbers."""
-    lines = []
-    for claim in record["claims"]:
-        lines.append(verdict(claim))
-        for name, values in claim["values"].items():
-            lines.append(f"         {name}: {', '.join(f'{value:.3g}' for value in values)}")
-    return "\n".join(lines)
-
-
-def versions() -> dict[str, str]:
-    """Versions of what a figure depends on."""
-    modules = (stylelab, torch, torchvision, matplotlib, PIL)
-    found = {module.__name__: module.__version__ for module in modules}
-    return {"python": platform.python_version(), "platform": sys.platform} | found
-
-
-def save_figure(
-    figure: Figure,
-    record: Mapping[str, object],
-    output: str | Path = ".",
-    panels: Mapping[str, Tensor] | None = None,
-) -> Path:
-    """Save `<figure>.png` and its record `<figure>.json` in the folder `output`; returns the PNG.
-
-    The PNG's metadata carries the essentials of the record. The pictures that claims are judged by
-    go to `panels/<figure>/<name>.png`. Each file appears whole or not at all, the record last.
-    SettingError for a figure's or panel's name that leads elsewhere.
-    """
-    name, output = str(record["figure"]), Path(output)
-    essentials = {key: record[key] for key in ("figure", "parameters", "settings", "network")}
-    picture = save_picture(figure, name, output, comment=json.dumps(essentials))
-    for panel, image in (panels or {}).items():
-        save_image(image, panel_path(output, name, panel))
-        note_file(panel_path(output, name, panel))
-    record = {**record, "panels": list(panels or {}), "sha256": sha256_of(picture)}
-    with atomic(picture.with_suffix(".json")) as path:
-        path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    note_file(picture.with_suffix(".json"))
-    return picture
-
-
-def panel_path(folder: Path, figure: str, panel: str) -> Path:
-    """Where a panel of a figure is saved."""
-    check_names(figure=figure, panel=panel)
-    return Path(folder, "panels", figure, f"{panel}.png")
-
-
-def check_names(**names: str) -> None:
-    """That these can be names of files inside a folder."""
-    for what, name in names.items():
-        if not re.fullmatch(r"[\w+-][\w.+-]*", name):
-            raise SettingError(
-                f"a {what}'s name may have letters, digits and . + - _, no dot first; got {name!r}"
-            )
-
-
-def show(picture: Path, width: int = 900) -> object:
-    """A saved figure for a notebook's page, an IPython Image: to keep the page small, as JPEG where
-    that is smaller than the PNG."""
-    from IPython.display import Image as Page
-
-    buffer, data = io.BytesIO(), picture.read_bytes()
-    with PIL.Image.open(picture) as image:
-        image.convert("RGB").save(buffer, "JPEG", quality=90, subsampling=0)
-    if len(buffer.getvalue()) < len(data):
-        return Page(data=buffer.getvalue(), format="jpeg", width=width)
-    return Page(data=data, format="png", width=width)
-
-
-def save_picture(
-    figure: Figure, name: str, output: str | Path = ".", *, comment: str | None = None
-) -> Path:
-    """Save `<name>.png` alone in the folder `output`, whole or not at all; returns its path.
-
-    SettingError for a name that leads elsewhere.
-    """
-    check_names(figure=name)
-    picture, buffer, texts = Path(output) / f"{name}.png", io.BytesIO(), PngInfo()
-    texts.add_text("Title", name)
-    texts.add_text("Software", f"stylelab {stylelab.__version__}")
-    if comment:
-        texts.add_text("Comment", comment)
-    figure.savefig(buffer, format="png")
-    with PIL.Image.open(buffer) as image, atomic(picture) as path:  # smaller without its alpha
-        image.convert("RGB").save(path, "PNG", optimize=True, pnginfo=texts)
-    note_file(picture)
-    return picture

@@ -1,32 +1,24 @@
-"""Do the figures of a folder still say what the paper says, and what they said before?
+"""Checks a folder of figures: do the paper's claims hold, and are the numbers as before?
 
-For each record: the figure is the one recorded, the paper's claims hold, computed again from the
-saved panels where these are at hand, and their numbers are near those of a reference folder.
+For each record: the PNG is the one recorded; the claims hold, computed again from the saved panels
+where that is possible; and their numbers are near those of a reference folder.
 """
 
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 
-from stylelab import figures, gallery, networks
+from stylelab import gallery, networks
 from stylelab.errors import StylelabError
-from stylelab.files.download import sha256_of
+from stylelab.figures.records import judge, panel_path, verdict
+from stylelab.files.local import sha256_of
 from stylelab.images import load_image
 from stylelab.vgg import VGG
 
-RELATIVE, ABSOLUTE = 0.25, 0.02  # how far a number may be from the reference's
-AGAIN = 1e-3  # how far a number computed again may be from the record's, relative and absolute
-
-
-@dataclass
-class Report:
-    """What was found about one figure; it is well if there are no problems."""
-
-    figure: str
-    lines: list[str] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
+RELATIVE, ABSOLUTE = 0.25, 0.02  # tolerance against the reference
+AGAIN = 1e-3  # tolerance, relative and absolute, against the record when computed again
 
 
 def verify(
@@ -42,33 +34,43 @@ def verify(
     Raises:
         StylelabError: if a folder has no records, or a record cannot be read.
     """
-    reports, loaded = [], {}
-    for path in _records(folder):
-        record = _read(path)
-        report = Report(path.stem)
-        reports.append(report)
-        if sha256_of(path.with_suffix(".png")) != record["sha256"]:
-            report.problems.append(f"{path.stem}.png is not the picture its record tells of")
-        claims = record["claims"]
-        found, said = _judge_again(path, record, network, loaded)
-        if found is not None:
-            for old, new in zip(claims, found, strict=True):
-                report.problems += _apart(old, new, "the record", AGAIN, AGAIN)
-            claims = found
-        for claim in claims:
-            report.lines.append(figures.verdict(claim))
-            if not claim["holds"]:
-                report.problems.append(f"a claim fails: {_numbers(claim)}")
-        report.lines.append(f"       {said}")
-        if reference is not None:
-            _compare(report, record, claims, reference / path.name)
-    lines = []
-    for report in reports:
-        lines += [report.figure, *(f"  {line}" for line in report.lines)]
-        lines += [f"  PROBLEM: {problem}" for problem in report.problems]
-    failed = [report.figure for report in reports if report.problems]
-    lines.append(f"{len(reports) - len(failed)} of {len(reports)} figures are as they should be")
+
+    @cache
+    def load(name: str, pooling: str) -> VGG:
+        known = name.partition(":")[0] in networks.names()
+        return networks.load(name if known or network is None else network, pooling=pooling)
+
+    lines, failed, paths = [], 0, _records(folder)
+    for path in paths:
+        found, problems = _check(path, load, reference)
+        lines += [path.stem, *(f"  {line}" for line in found)]
+        lines += [f"  PROBLEM: {problem}" for problem in problems]
+        failed += bool(problems)
+    lines.append(f"{len(paths) - failed} of {len(paths)} figures are as they should be")
     return "\n".join(lines), not failed
+
+
+def _check(
+    path: Path, load: Callable[..., VGG], reference: Path | None
+) -> tuple[list[str], list[str]]:
+    """The claims of one record, and the problems found, in words."""
+    record, source = _read(path), "computed again from the panels"
+    panels = {name: panel_path(path.parent, record["figure"], name) for name in record["panels"]}
+    claims, problems = record["claims"], []
+    if sha256_of(path.with_suffix(".png")) != record["sha256"]:
+        problems.append(f"{path.stem}.png is not the picture that its record describes")
+    try:
+        claims = _judge_again(record, panels, load)
+        problems += _differences(record["claims"], claims, "the record", AGAIN, AGAIN)
+    except StylelabError as error:
+        source = f"from the record; {error}"
+    for claim in claims:
+        if not claim["holds"]:
+            numbers = "; ".join(f"{name} {_list(v)}" for name, v in claim["values"].items())
+            problems.append(f"a claim fails: {numbers}")
+    if reference is not None:
+        problems += _compare(record, claims, reference / path.name)
+    return [*map(verdict, claims), f"       {source}"], problems
 
 
 def _records(folder: Path) -> list[Path]:
@@ -95,70 +97,57 @@ def _read(path: Path) -> dict:
 
 
 def _judge_again(
-    path: Path, record: Mapping, network: str | None, loaded: dict[str, VGG | str]
-) -> tuple[list[dict] | None, str]:
-    """Claims computed again, or None; and where they are from, in words."""
-    panels = {
-        name: figures.panel_path(path.parent, record["figure"], name) for name in record["panels"]
-    }
-    if missing := [file for file in panels.values() if not file.exists()]:
-        return None, f"from the record; panels are not here: {missing[0]}"
-    used = record["network"]
+    record: Mapping, panels: Mapping[str, Path], load: Callable[..., VGG]
+) -> list[dict]:
+    """The claims computed again from the saved panels.
+
+    Raises:
+        StylelabError: if panels, images or the network are missing, or not those of the record.
+    """
+    for panel in panels.values():
+        if not panel.exists():
+            raise StylelabError(f"there is no panel {panel}")
     for image in record["images"].values():
         if not gallery.is_here(image["name"]):
-            return None, f"from the record; {image['name']} is not here: stylelab fetch images"
+            raise StylelabError(f"{image['name']} is not here: stylelab fetch images")
         if sha256_of(gallery.path(image["name"])) != image["sha256"]:
-            return None, f"from the record; {image['name']} is another image here"
-    key = f"{used['name']} {used['pooling']}"
-    if key not in loaded:
-        named = used["name"].partition(":")[0] in networks.names()
-        try:
-            name = used["name"] if named or network is None else network
-            loaded[key] = networks.load(name, pooling=used["pooling"])
-        except StylelabError as error:
-            loaded[key] = str(error)
-    if isinstance(loaded[key], str):
-        return None, f"from the record; {loaded[key]}"
-    if loaded[key].sha256 != used["sha256"]:
-        return None, f"from the record; its network {used['name']} had other weights"
-    pictures = {name: load_image(file) for name, file in panels.items()}
-    return figures.judge(record, loaded[key], pictures), "computed again from the panels"
+            raise StylelabError(f"{image['name']} is another image here")
+    used = record["network"]
+    network = load(used["name"], used["pooling"])
+    if network.sha256 != used["sha256"]:
+        raise StylelabError(f"its network {used['name']} had other weights")
+    return judge(record, network, {name: load_image(file) for name, file in panels.items()})
 
 
-def _compare(report: Report, record: Mapping, claims: list[dict], reference: Path) -> None:
-    """Add to `report` how the claims' numbers compare with the reference's."""
+def _compare(record: Mapping, claims: list[dict], reference: Path) -> list[str]:
+    """How the claims' numbers differ from the reference's, in words."""
     if not reference.exists():
-        report.problems.append(f"the reference has no {reference.name}")
-        return
+        return [f"the reference has no {reference.name}"]
     known = _read(reference)
     for key in ("parameters", "settings"):
         ours, theirs = ({**r[key], "device": "", "output": ""} for r in (record, known))
         if other := [name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name)]:
-            report.problems.append(f"made with other {', '.join(other)} than the reference")
-            return
+            return [f"made with other {', '.join(other)} than the reference"]
     if len(known["claims"]) != len(claims):
-        report.problems.append("the reference has other claims; make it anew")
-        return
-    for old, new in zip(known["claims"], claims, strict=True):
-        report.problems += _apart(old, new, "the reference", RELATIVE, ABSOLUTE)
+        return ["the reference has other claims; make it again"]
+    return _differences(known["claims"], claims, "the reference", RELATIVE, ABSOLUTE)
 
 
-def _apart(old: Mapping, new: Mapping, what: str, relative: float, absolute: float) -> list[str]:
-    """The numbers in which a claim differs from what was known of it."""
+def _differences(
+    before: list[dict], after: list[dict], source: str, relative: float, absolute: float
+) -> list[str]:
+    """The numbers of the claims that are not as they were in `source`."""
     found = []
-    for name, values in new["values"].items():
-        before = old["values"].get(name, [])
-        near = len(before) == len(values) and all(
-            math.isclose(a, b, rel_tol=relative, abs_tol=absolute)
-            for a, b in zip(before, values, strict=True)
-        )
-        if not near:
-            found.append(f"{name} {_list(values)}, in {what} {_list(before)}")
+    for old, new in zip(before, after, strict=True):
+        for name, values in new["values"].items():
+            known = old["values"].get(name, [])
+            near = len(known) == len(values) and all(
+                math.isclose(a, b, rel_tol=relative, abs_tol=absolute)
+                for a, b in zip(known, values, strict=True)
+            )
+            if not near:
+                found.append(f"{name} {_list(values)}, in {source} {_list(known)}")
     return found
-
-
-def _numbers(claim: Mapping) -> str:
-    return "; ".join(f"{name} {_list(values)}" for name, values in claim["values"].items())
 
 
 def _list(values: list[float]) -> str:

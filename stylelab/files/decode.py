@@ -1,95 +1,64 @@
-"""What an image file holds, as sRGB: grey, palette, alpha, CMYK, 16 bits, profile, orientation.
+"""Image files to sRGB: which reader takes a file, and clear errors where none does.
 
-`stylelab.images.load_image` is the front door and turns what goes wrong here into clear errors.
+TIFFs are read by `files.tiff` and 16-bit PNGs by libpng (`imagecodecs`), since Pillow misreads
+many of the former and keeps 8 bits of the latter; all other files by Pillow, HEIC through
+`pillow-heif`. Where a file holds several pictures, the first one is read, with a warning.
 """
 
-import io
-import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageCms, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from stylelab.errors import ImageError
+from stylelab.files import formats, jpeg, png, tiff
+from stylelab.files.colour import Stored, as_float, check_code_points, to_srgb
+from stylelab.files.local import readable
 
 MAX_PIXELS = 50_000_000  # a 48-megapixel camera's; about 1.5 GB while it is read
-READABLE = ("PNG", "JPEG", "TIFF", "WEBP", "GIF", "BMP")  # in Pillow's words
+PILLOW_FORMATS = ["PNG", "JPEG", "WEBP", "GIF", "BMP", "AVIF", "JPEG2000", "HEIF"]
+HEAD = 1 << 16  # bytes at the beginning of a file that say what it is
 
 
 def read(path: Path) -> np.ndarray:
-    """The first frame of a file, upright and on white, as `(H, W, 3)` float32 sRGB."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's, of metadata and pages that are not used
-        return _read(path)
+    """The first picture of a file, upright and on white, as `(H, W, 3)` float32 sRGB in [0, 1].
 
-
-def _read(path: Path) -> np.ndarray:
-    try:
-        with Image.open(path, formats=READABLE) as file:
-            _check_size(path, *file.size)
-            _refuse_misread_tiff(file)
-            mode, pixels = _samples(path, file)
-            icc, orientation = file.info.get("icc_profile"), _orientation(file)
-    except UnidentifiedImageError:
-        if path.suffix.lower() not in (".tif", ".tiff"):
-            raise
-        mode, pixels, icc, orientation = _read_rare_tiff(path)
-    colour = _to_srgb(pixels[..., : len(mode.rstrip("A"))], mode.rstrip("A"), icc)
-    if mode.endswith("A"):
-        alpha = pixels[..., -1:]
-        colour = colour * alpha
-        colour += 1 - alpha
-    if orientation in (5, 6, 7, 8):  # EXIF: rows and columns exchanged, then
-        colour = colour.swapaxes(0, 1)
-    if orientation in (2, 3, 6, 7):  # left and right,
-        colour = colour[:, ::-1]
-    if orientation in (3, 4, 7, 8):  # top and bottom
-        colour = colour[::-1]
-    return np.ascontiguousarray(colour, dtype=np.float32)
-
-
-def _samples(path: Path, file: Image.Image) -> tuple[str, np.ndarray]:
-    """The mode (L, RGB, CMYK or LAB; A appended for alpha) and `(H, W, C)` pixels in [0, 1]."""
-    rawmodes = {_rawmode(tile.args) for tile in file.tile}
-    file.load()
-    if file.mode == "F":
-        return "L", _check_unit(path, np.asarray(file)[..., None])
-    if file.mode.startswith("I;16"):
-        mode, deep = "L", np.asarray(file)[..., None]
-    elif len(rawmodes) == 1 and (rawmode := rawmodes.pop()) in _OTHER_BYTES:
-        mode, deep = _sixteen_bits(path, file, rawmode)
-    else:
-        return _eight_bits(path, file)
-    pixels = deep.astype(np.float32) / 65535
-    if (clear := file.info.get("transparency")) is not None:  # PNG: one colour is see-through
-        mode += "A"
-        pixels = np.concatenate([pixels, (deep != clear).any(-1, keepdims=True)], axis=-1)
-    return mode, pixels.astype(np.float32)
-
-
-def _eight_bits(path: Path, file: Image.Image) -> tuple[str, np.ndarray]:
-    mode = {"1": "L", "La": "LA", "PA": "RGBA", "RGBa": "RGBA"}.get(file.mode, file.mode)
-    if mode in ("P", "RGBX", "YCbCr"):
-        mode = "RGB"
-    if "transparency" in file.info:
-        mode = "LA" if mode == "L" else "RGBA"
-    if mode not in ("L", "LA", "RGB", "RGBA", "CMYK", "LAB"):
-        raise ImageError(f"{path} has pixels of an unusual kind ({mode}); save it with 16 bits")
-    image = file if mode == file.mode else file.convert(mode)
-    pixels = _from_bytes(image)
-    return mode, pixels.reshape(*pixels.shape[:2], -1)
-
-
-def _from_bytes(image: Image.Image) -> np.ndarray:
-    """Bytes as float32 in [0, 1], without a copy more than that takes."""
-    pixels = np.array(image, dtype=np.float32)
-    pixels /= 255
+    Raises:
+        ImageError: if there is no such file, or it is not an image that can be read.
+    """
+    with _clear_errors(path) as path:
+        check_size(path)
+        if _head(path).startswith(tiff.SIGNATURES):
+            stored = tiff.read(path)
+        else:
+            stored = _read_with_pillow(path)
+        pixels = to_srgb(stored)
+    if stored.several:
+        warnings.warn(f"{path} holds several pictures; the first is used", stacklevel=3)
     return pixels
 
 
-def _check_size(path: Path, width: int, height: int) -> None:
-    """Before anything is decoded: files may declare any number of pixels."""
+def size_of(path: Path) -> tuple[int, int]:
+    """Width and height of the picture that `read` gives, from the header of the file alone.
+
+    Raises:
+        ImageError: as `read` does, for what the header shows.
+    """
+    with _clear_errors(path) as path:
+        if _head(path).startswith(tiff.SIGNATURES):
+            width, height, orientation = tiff.size_and_orientation(path)
+        else:
+            with _open(path) as file:
+                (width, height), orientation = file.size, _orientation(file)
+        return (width, height) if orientation < 5 else (height, width)
+
+
+def check_size(path: Path) -> None:
+    """ImageError if a file declares more than `MAX_PIXELS`; before anything is decoded."""
+    width, height = size_of(path)
     if width * height > MAX_PIXELS:
         raise ImageError(
             f"{path} has {width} x {height} pixels; at most {MAX_PIXELS // 10**6} million are "
@@ -97,114 +66,111 @@ def _check_size(path: Path, width: int, height: int) -> None:
         )
 
 
-# Pillow has no 16-bit colour: it keeps one byte of each sample. Decoding once more, as if the bytes
-# came in the other order, gives the other byte ("N" is the machine's own order).
-_OTHER_ORDER = {"L": "B", "B": "L", "N": "B" if sys.byteorder == "little" else "L"}
-_OTHER_BYTES = {
-    f"{mode};16{order}": f"{mode};16{other}"
-    for mode in ("RGB", "RGBA", "RGBX")
-    for order, other in _OTHER_ORDER.items()
-} | {"LA;16B": "RGBA"}  # grey with alpha: all four bytes of a pixel, as they come
+@contextmanager
+def _clear_errors(path: Path) -> Iterator[Path]:
+    """Turn whatever a decoder raises into an ImageError, and keep its warnings to itself."""
+    path = readable(path, ImageError, "an image file")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield path
+    except ImageError:
+        raise
+    except ImportError as error:
+        package = (error.name or "").partition(".")[0]
+        raise ImageError(f"{path} is read with {package}: pip install {package}") from error
+    except UnidentifiedImageError:
+        raise ImageError(f"{path} is {formats.describe(_head(path))}") from None
+    except Image.DecompressionBombError:
+        limit = MAX_PIXELS // 10**6
+        raise ImageError(f"{path} has more than {limit} million pixels; make it smaller") from None
+    except MemoryError:
+        raise ImageError(f"{path} does not fit into memory; make it smaller") from None
+    except Exception as error:  # decoders raise nearly anything on a damaged file
+        raise ImageError(f"{path} is damaged or cut short; get it anew or save it again") from error
 
 
-def _sixteen_bits(path: Path, file: Image.Image, rawmode: str) -> tuple[str, np.ndarray]:
-    other = _OTHER_BYTES[rawmode]
-    with Image.open(path, formats=READABLE) as twin:
-        twin.tile = [
-            tile._replace(args=other if tile.args == rawmode else (other, *tile.args[1:]))
-            for tile in twin.tile
-        ]
-        twin.load()
-        low = np.asarray(twin).astype(np.uint16)
-    if rawmode == "LA;16B":
-        return "LA", low[..., 0::2] * 256 + low[..., 1::2]
-    return file.mode, np.asarray(file).astype(np.uint16) * 256 + low
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(HEAD)
 
 
-def _rawmode(args: object) -> object:
-    """How the bytes of a Pillow tile are laid out, such as "RGB;16B"."""
-    return args[0] if isinstance(args, tuple) and args else args
+def _open(path: Path) -> Image.Image:
+    """The file, opened by Pillow but not yet decoded."""
+    head = _head(path)
+    if formats.is_heif(head):
+        try:
+            from pillow_heif import register_heif_opener
+        except ImportError:
+            cure = "pip install 'stylelab[heic]', or save it as JPEG"
+            raise ImageError(f"{path} is a HEIC image; to read it: {cure}") from None
+        register_heif_opener()
+    place = head.find(b"colrnclx")  # AVIF's and HEIC's counterpart of cICP, two bytes each
+    if place > 0 and b"colrprof" not in head:
+        check_code_points(path, head[place + 9], head[place + 11])
+    return Image.open(path, formats=PILLOW_FORMATS)
 
 
 def _orientation(file: Image.Image) -> int:
-    """EXIF's orientation, 1 to 8; damaged EXIF data say nothing of the pixels and count as 1."""
+    """EXIF's orientation, 1 to 8; damaged EXIF data count as 1."""
     try:
-        return file.getexif().get(0x0112, 1)
+        orientation = Image.Image.getexif(file).get(0x0112, 1)  # not PNG's, which decodes it all
+        return orientation if orientation in range(1, 9) else 1
     except Exception:  # its parser raises nearly anything
         return 1
 
 
-def _refuse_misread_tiff(file: Image.Image) -> None:
-    """Pillow opens 16-bit TIFFs stored plane by plane, or white first, but gets them wrong."""
-    tags = getattr(file, "tag_v2", {})
-    if 16 in tags.get(258, ()) and (tags.get(284) == 2 or tags.get(262) == 0):
-        raise UnidentifiedImageError
+def _read_with_pillow(path: Path) -> Stored:
+    with _open(path) as file:
+        if file.format == "PNG":
+            profile, deep = png.profile_and_deep_pixels(path, file)
+        else:
+            profile, deep = file.info.get("icc_profile"), None
+        if deep is None:
+            drawn = file.tile[0].extents if file.format == "GIF" and file.tile else None
+            values, space, alpha = _samples(path, _load(path, file))
+        else:
+            drawn, (values, space, alpha) = None, deep
+        if drawn and drawn != (0, 0, *file.size):  # a GIF is transparent around its frame
+            (left, top, right, bottom), inside = drawn, alpha
+            alpha = np.zeros(values.shape[:2], bool)
+            alpha[top:bottom, left:right] = True
+            alpha = alpha if inside is None else alpha & (inside > 0)
+        stored = Stored(values, space, alpha, profile, _orientation(file))
+        with suppress(Exception):  # whatever is wrong with the other pictures
+            stored.several = getattr(file, "is_animated", False)
+        return stored
 
 
-def _read_rare_tiff(path: Path) -> tuple[str, np.ndarray, bytes | None, int]:
-    """TIFFs that Pillow cannot read, above all colour in floating point."""
+def _load(path: Path, file: Image.Image) -> Image.Image:
+    """`file`, decoded. A JPEG may lack its end marker, but no pixels."""
     try:
-        import tifffile
-    except ImportError:
-        raise ImageError(
-            f"{path} is damaged or a kind of TIFF that needs a reader: pip install tifffile"
-        ) from None
-    with tifffile.TiffFile(path) as file:
-        page = file.pages[0]
-        _check_size(path, page.imagewidth, page.imagelength)
-        pixels, axes = page.asarray(), page.axes
-        white_first = page.photometric == 0
-        icc, orientation = (page.tags.valueof(tag) for tag in (34675, 274))
-    pixels = np.moveaxis(pixels, axes.index("S"), -1) if "S" in axes else pixels[..., None]
-    if pixels.dtype.kind == "u":
-        pixels = pixels / np.float64(np.iinfo(pixels.dtype).max)
-    mode = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}.get(pixels.shape[-1])
-    if mode is None or pixels.ndim != 3:
-        raise ImageError(f"{path} is a TIFF of shape {pixels.shape}, neither grey nor RGB")
-    pixels = _check_unit(path, pixels)
-    return mode, 1 - pixels if white_first else pixels, icc, orientation or 1
+        file.load()
+        return file
+    except OSError:
+        whole = jpeg.load_without_end(path.read_bytes()) if file.format == "JPEG" else None
+        if whole is None:
+            raise
+        return whole
 
 
-def _check_unit(path: Path, pixels: np.ndarray) -> np.ndarray:
-    """Floating point pixels as float32, if they are finite and within [0, 1]."""
-    if pixels.dtype.kind not in "fu":
-        raise ImageError(f"{path} holds pixels of an unusual kind ({pixels.dtype}); save 8 bits")
-    low, high = pixels.min(), pixels.max()
-    if not (np.isfinite(low) and np.isfinite(high)):
-        raise ImageError(f"{path} holds NaN or infinite pixels; replace them")
-    if low < -1e-3 or high > 1 + 1e-3:
-        raise ImageError(
-            f"{path} holds floating point pixels in [{low:.3g}, {high:.3g}]; scale them to [0, 1]"
-        )
-    return pixels.astype(np.float32).clip(0, 1)
-
-
-def _to_srgb(colour: np.ndarray, mode: str, icc: bytes | None) -> np.ndarray:
-    """`(H, W, C)` in [0, 1], of mode L, RGB, CMYK or LAB, as `(H, W, 3)` sRGB."""
-
-    def as_image(pixels: np.ndarray) -> Image.Image:
-        size = pixels.shape[1], pixels.shape[0]
-        return Image.frombytes(mode, size, pixels.astype(np.uint8).tobytes())
-
-    transform, srgb = None, ImageCms.createProfile("sRGB")
-    try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(icc)) if icc else None
-        if mode == "LAB":
-            source = ImageCms.createProfile("LAB")
-        elif mode == "L" and source and source.profile.xcolor_space.strip() == "RGB":
-            mode, colour = "RGB", colour.repeat(3, axis=-1)
-        if source:
-            transform = ImageCms.buildTransform(source, srgb, mode, "RGB")
-    except (ImageCms.PyCMSError, OSError):
-        pass
-    if transform and mode in ("L", "RGB"):  # a profile that does nothing costs no precision
-        levels = np.arange(0, 256, 15)
-        probe = np.stack(np.meshgrid(*[levels] * len(mode)), axis=-1).reshape(1, -1, len(mode))
-        converted = np.asarray(ImageCms.applyTransform(as_image(probe), transform))
-        if np.abs(converted - probe).max() < 2:
-            transform = None
-    if transform is None and mode in ("L", "RGB"):
-        return colour.repeat(3, axis=-1) if mode == "L" else colour
-    image = as_image((colour * 255).round())
-    image = ImageCms.applyTransform(image, transform) if transform else image.convert("RGB")
-    return _from_bytes(image)
+def _samples(path: Path, file: Image.Image) -> tuple[np.ndarray, str, np.ndarray | None]:
+    """`(H, W, C)` samples of a decoded file, the name of their colours, and alpha `(H, W)`."""
+    mode, clear = file.mode, file.info.get("transparency")
+    if mode.startswith("I;16"):
+        return np.asarray(file).astype(np.uint16)[..., None], "gray", None
+    if mode == "CMYK":
+        return np.asarray(file), "cmyk", None
+    if mode in ("1", "L"):
+        grey = np.asarray(file.convert("L"))
+        return grey[..., None], "gray", grey != clear if isinstance(clear, int) else None
+    if mode in ("P", "RGB") and clear is not None:
+        mode = "RGBA"
+    simple = {"P": "RGB", "RGBX": "RGB", "YCbCr": "RGB", "PA": "RGBA", "RGBa": "RGBA", "La": "LA"}
+    mode = simple.get(mode, mode)
+    if mode not in ("LA", "RGB", "RGBA"):
+        raise ImageError(f"{path} has pixels of an unusual kind ({mode}); save it as PNG")
+    pixels = np.asarray(file if file.mode == mode else file.convert(mode))
+    if mode == "RGB":
+        return pixels, "rgb", None
+    return pixels[..., :-1], "gray" if mode == "LA" else "rgb", as_float(pixels[..., -1])

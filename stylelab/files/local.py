@@ -1,7 +1,8 @@
-"""Files on this computer: the cache folder, hashes, and writing a file whole or not at all."""
+"""Files on this computer: the cache folder, hashes, readable files, and writing all or nothing."""
 
 import hashlib
 import os
+import stat
 import sys
 import uuid
 from collections.abc import Iterator
@@ -34,6 +35,34 @@ def sha256_of(path: str | os.PathLike[str]) -> str:
     """The SHA-256 of a file, as 64 hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def readable(path: str | os.PathLike[str], error: type[StylelabError], kind: str) -> Path:
+    """`path` with `~` expanded, if it is a file with content that can be read.
+
+    Args:
+        error: raised otherwise, with a message that says why.
+        kind: what the file should be, such as "an image file".
+    """
+    path = Path(os.path.expanduser(path))
+    try:
+        found = path.stat()
+        if stat.S_ISDIR(found.st_mode):
+            raise error(f"{path} is a folder; name {kind}")
+        if not stat.S_ISREG(found.st_mode):  # reading a pipe or a device might never end
+            raise error(f"{path} is a device or a pipe; name {kind}")
+        if not found.st_size:  # so are the files of /proc
+            raise error(f"{path} is an empty file; name {kind}")
+        path.open("rb").close()
+        return path
+    except StylelabError:
+        raise
+    except FileNotFoundError:
+        raise error(f"{path} does not exist; check the path of the file") from None
+    except OSError as problem:
+        raise error(f"{path} cannot be read ({problem.strerror}); name {kind}") from problem
+    except ValueError:  # a NUL, or characters that the file system cannot encode
+        raise error(f"{str(path)!r} is not a possible file name; name {kind}") from None
 
 
 @contextmanager

@@ -1,0 +1,138 @@
+"""What every notebook works with: a network, images by their part, and a folder for its figures."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from stylelab import gallery, networks
+from stylelab.engine.devices import pick_device
+from stylelab.figures import films, panels, records
+from stylelab.optimisation import Result
+from stylelab.vgg import VGG
+
+Drawing = Figure | Sequence[panels.Panel]
+STARTS = {"noise": "white noise", "content": "the content image", "style": "the style image"}
+
+
+class Lab:
+    """A notebook's network and images, and how it shows and saves its figures.
+
+    Its arguments are the notebook's parameters; `others` are kept in its records too. A *part* is
+    the role of an image: "content", "C", "night", ... (see `gallery.cast`). A *drawing* is a
+    matplotlib figure, or a list of panels to lay out in `columns`.
+
+    Attributes:
+        network: the network, on its device.
+        cast: the name of an image in the gallery by its part.
+        parameters: the notebook's parameters.
+        output: the folder for figures.
+        records: the records of the figures saved so far, by name.
+
+    Raises:
+        SettingError: for a device or a kind of images that does not exist.
+        NetworkError: if the network cannot be loaded.
+    """
+
+    def __init__(
+        self,
+        profile: str,
+        network: str,
+        images: str,
+        size: int,
+        steps: int,
+        seed: int,
+        device: str,
+        output: str | Path,
+        **others: object,
+    ) -> None:
+        self.parameters = {"profile": profile, "network": network, "images": images, "size": size}
+        self.parameters |= {"steps": steps, **others, "seed": seed, "device": device}
+        self.network = networks.load(network, device=pick_device(device))
+        self.cast, self.output, self.records = gallery.cast(images), Path(output), {}
+        print(f"{self.network.name} on {self.network.device}, {torch.get_num_threads()} threads")
+        print(records.versions())
+
+    def open(self, part: str, size: int | None = None) -> Tensor:
+        """The image that plays `part`, `(1, 3, H, W)`; its longer side is the notebook's `size`."""
+        return gallery.open(self.cast[part], size or self.parameters["size"])
+
+    def footer(self, parts: Iterable[str], *notes: str, networks: Iterable[VGG] = ()) -> str:
+        """The networks used (or the notebook's), notes, and the credits of the images."""
+        used = list(networks) or self.network
+        return panels.footer(used, [self.cast[part] for part in parts], *notes)
+
+    def show(
+        self, name: str, drawing: Drawing, columns: int = 3, footer: str = "", width: float = 10.0
+    ) -> object:
+        """Save a drawing as `<name>.png`, without a record, and return it for the page."""
+        figure = _figure(drawing, columns, footer, width)
+        return records.show(records.save_picture(figure, name, self.output))
+
+    def save(
+        self,
+        name: str,
+        drawing: Drawing,
+        *,
+        images: Mapping[str, str],
+        columns: int = 3,
+        pictures: Mapping[str, Tensor] | None = None,
+        settings: Mapping[str, object] | None = None,
+        results: Mapping[str, Result] | None = None,
+        facts: Mapping[str, float] | None = None,
+    ) -> object:
+        """Save a figure of the paper with its record and panels, and return it for the page.
+
+        Args:
+            name: the figure's name, as `claims.CLAIMS` knows it.
+            drawing: its named panels are saved, and the paper's claims are checked on them.
+            images: the parts of the images used, by the names that the record gives them.
+            columns: panels in a row.
+            pictures: in place of named panels, for a drawing that is not of panels.
+            settings, results, facts: as `make_record` takes them.
+        """
+        settings, results = settings or {}, results or {}
+        if pictures is None:
+            drawn = [] if isinstance(drawing, Figure) else drawing
+            pictures = {panel.name: panel.image for panel in drawn if panel.name}
+        record = self.records[name] = records.make_record(
+            name,
+            parameters=self.parameters,
+            network=self.network,
+            images={key: self.cast[part] for key, part in images.items()},
+            results=results,
+            settings=settings,
+            panels=pictures,
+            facts=facts,
+        )
+        steps = [f"{result.steps} steps" for result in results.values()][:1]
+        size = settings.get("size", self.parameters["size"])
+        note = ", ".join([*_choices(settings), *steps, f"{size} px"])
+        figure = _figure(drawing, columns, self.footer(images.values(), note), 10.0)
+        return records.show(records.save_figure(figure, record, self.output, pictures))
+
+    def print_claims(self, name: str) -> None:
+        """Print what the paper claims about a saved figure, and whether it holds."""
+        print(records.claims_table(self.records[name]))
+
+    def film(self, name: str, frames: Mapping[int, Tensor], width: int = 200) -> object:
+        """Save pictures by their steps as `<name>.gif`, and return it for the page."""
+        from IPython.display import Image
+
+        path = films.save_animation(frames, name, self.output, width=width)
+        return Image(data=path.read_bytes(), format="gif", width=2 * width)
+
+
+def _figure(drawing: Drawing, columns: int, footer: str, width: float) -> Figure:
+    if isinstance(drawing, Figure):
+        return drawing
+    return panels.panel_grid(drawing, columns=columns, footer=footer, width=width)
+
+
+def _choices(settings: Mapping[str, object]) -> list[str]:
+    """Alpha/beta and start in words, if all panels share them; reconstructions start from noise."""
+    ratio, init = settings.get("alpha_beta"), settings.get("init", "noise")
+    words = [f"α/β = {ratio:g}"] if isinstance(ratio, float) else []
+    return [*words, f"from {STARTS[init]}"] if isinstance(init, str) else words
