@@ -16,7 +16,7 @@ from string import Template
 from stylelab import gallery
 from stylelab.app.live_view import picture
 from stylelab.errors import StylelabError
-from stylelab.files.local import ASSETS, atomic
+from stylelab.files.local import atomic
 from stylelab.images import load_image
 
 FIGURE = "preprint_figure3"  # the matrix of style layers by α/β
@@ -87,7 +87,9 @@ def write_page(
         for layer, ratio in panels
     }
     originals = [gallery.open(name, max(height, width)) for name in names]
-    document = Template((ASSETS / "lecture.html").read_text("utf-8")).substitute(
+    document = Template(
+        (Path(__file__).parent / "assets/lecture.html").read_text("utf-8")
+    ).substitute(
         pictures="\n".join(
             picture(
                 load_image(panel), alts[key], "" if key == chosen else "hidden", quality=quality

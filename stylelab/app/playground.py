@@ -23,7 +23,6 @@ from stylelab.app.image_choice import upload_button
 from stylelab.app.live_view import before_after, curves, picture
 from stylelab.app.session import FINISHED, PAUSED, RUNNING, Session, Snapshot
 from stylelab.errors import StylelabError
-from stylelab.files.local import ASSETS
 from stylelab.images import save_image
 from stylelab.runs.settings import LIVE, Settings, metadata, read_settings
 from stylelab.vgg import resize
@@ -89,7 +88,9 @@ class Playground(widgets.VBox):
         shown = [self.preview, self.compare, self.progress, self._message, self.losses]
         right = widgets.VBox([widgets.HBox(buttons), *shown]).add_class("right")
         body = widgets.HBox([self.controls, right]).add_class("body")
-        style = f"<style>{(ASSETS / 'playground.css').read_text('utf-8')}</style>"
+        style = (
+            f"<style>{(Path(__file__).parent / 'assets/playground.css').read_text('utf-8')}</style>"
+        )
         super().__init__([widgets.HTML(style, layout={"display": "none"}), body, self.results])
         self.add_class("stylelab")
         self.refresh()
