@@ -30,10 +30,9 @@ class Transfer:
     """One style transfer: two images, and what is asked for (equation 7).
 
     Attributes:
-        content: `(1, 3, H, W)`, sRGB in [0, 1]; the result has its size.
-        style: `(1, 3, h, w)`, sRGB in [0, 1].
-        alpha_beta: weight of the mean content loss over that of the mean style loss, as printed
-            in the paper (see `stylelab.losses`); beta is 1.
+        content, style: `(1, 3, H, W)`, sRGB in [0, 1]; the result has the content's size.
+        alpha_beta: weight of the mean content loss over that of the mean style loss, as in the
+            authors' code (see `stylelab.losses`); beta is 1.
         content_layer: the layer matched in content.
         style_layers: the layers matched in style, each with w_l = 1/layers; or their w_l by name.
         init: start from "content", "style" (resized to the content's size) or white "noise".
@@ -123,12 +122,9 @@ def transfer_batch(
     """Several style transfers at once: one image of the result for each of `transfers`.
 
     Args:
-        network: a VGG.
         transfers: what is asked for; their content images must have one size.
-        steps: L-BFGS steps.
         start: `(N, 3, H, W)`, the images to start from, in place of each transfer's `init`.
-        progress: show a progress bar.
-        hooks: what watches the optimisation (see `stylelab.optimisation`).
+        steps, progress, hooks: as `stylelab.optimisation.optimise` takes them.
 
     Raises:
         SettingError: for content images of different sizes, or images too small for the network.

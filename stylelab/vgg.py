@@ -16,12 +16,8 @@ from stylelab.errors import NetworkError, SettingError
 
 def _widths(convolutions: Sequence[int]) -> dict[str, int]:
     """Layers and their numbers of feature maps, from the number of convolutions in each group."""
-    maps = (64, 128, 256, 512, 512)
-    return {
-        f"conv{group}_{i}": maps[group - 1]
-        for group, count in enumerate(convolutions, 1)
-        for i in range(1, count + 1)
-    }
+    groups = enumerate(zip(convolutions, (64, 128, 256, 512, 512), strict=True), 1)
+    return {f"conv{g}_{i}": maps for g, (count, maps) in groups for i in range(1, count + 1)}
 
 
 # The layers' widths by architecture. A 2x2 pooling stands before each conv*_1 but the first.
