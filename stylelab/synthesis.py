@@ -57,12 +57,10 @@ class Transfer:
             check_image(getattr(self, name), name)
         for name in ("alpha_beta", "tv_weight"):
             _check_weight(getattr(self, name), name)
-        named = isinstance(self.style_layers, (Sequence, Mapping)) and len(self.style_layers)
-        if not named or not all(isinstance(name, str) for name in self.layers):
-            raise SettingError(
-                "content_layer must be the name of a layer, and style_layers one or more names; "
-                f"got {self.content_layer!r} and {self.style_layers!r}"
-            )
+        several = isinstance(self.style_layers, (Sequence, Mapping)) and len(self.style_layers)
+        if not several or not all(isinstance(name, str) for name in self.layers):
+            got = f"got {self.content_layer!r} and {self.style_layers!r}"
+            raise SettingError(f"content_layer and style_layers must name layers; {got}")
         for layer, weight in self.style_weights.items():
             _check_weight(weight, f"the weight of style layer {layer}")
         if self.init not in STARTS:

@@ -198,10 +198,8 @@ def check_image(image: object, name: str = "image") -> Tensor:
     wrong = ""
     if not isinstance(image, Tensor):
         wrong = f"{type(image).__name__}; stylelab.load_image reads a file"
-    elif image.is_meta or image.layout != torch.strided:
-        wrong = f"one without pixels in rows, {image.layout}, on {image.device}"
-    elif not image.is_floating_point():
-        wrong = f"{image.dtype}; divide bytes by 255"
+    elif not image.is_floating_point() or image.is_meta or image.layout != torch.strided:
+        wrong = f"{image.dtype}, {image.layout}, on {image.device}; divide bytes by 255"
     elif image.dim() != 4 or image.shape[:2] != (1, 3) or 0 in image.shape:
         wrong = f"the shape {tuple(image.shape)}"
     else:
@@ -232,6 +230,5 @@ def resize(image: Tensor, size: int | tuple[int, int]) -> Tensor:
         sides = max(1, round(height * scale)), max(1, round(width * scale))
     if sides == (height, width):
         return image
-    if image.element_size() < 4:  # PyTorch has no such interpolation in half precision
-        image = image.float()
+    image = image.float() if image.element_size() < 4 else image  # not done in half precision
     return F.interpolate(image, sides, mode="bicubic", antialias=True).clamp(0, 1)

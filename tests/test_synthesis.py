@@ -126,7 +126,7 @@ WRONG_IMAGES = {
     "list": [GOOD],
     "meta": GOOD.to("meta"),
     "sparse": GOOD.to_sparse(),
-    "without pixels": torch.nested.nested_tensor([GOOD[0]], layout=torch.jagged),
+    "jagged": torch.nested.nested_tensor([GOOD[0]], layout=torch.jagged),
     "(3, 32, 32)": GOOD[0],
     "(1, 32, 32, 3)": GOOD.permute(0, 2, 3, 1),
     "(1, 1, 32, 32)": GOOD[:, :1],
