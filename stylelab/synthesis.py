@@ -23,6 +23,7 @@ from stylelab.optimisation import Hook, Result, optimise, white_noise
 from stylelab.vgg import CONTENT_LAYER, STYLE_LAYERS, VGG, check_image, resize
 
 STARTS = ("content", "style", "noise")
+HEAVIEST = 1e30  # squares and sums of weights stay finite
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,16 +57,16 @@ class Transfer:
         for name in ("content", "style"):
             check_image(getattr(self, name), name)
         for name in ("alpha_beta", "tv_weight"):
-            _check_weight(getattr(self, name), name)
+            _check_number(getattr(self, name), name, HEAVIEST)
         several = isinstance(self.style_layers, (Sequence, Mapping)) and len(self.style_layers)
         if not several or not all(isinstance(name, str) for name in self.layers):
             got = f"got {self.content_layer!r} and {self.style_layers!r}"
             raise SettingError(f"content_layer and style_layers must name layers; {got}")
         for layer, weight in self.style_weights.items():
-            _check_weight(weight, f"the weight of style layer {layer}")
+            _check_number(weight, f"the weight of style layer {layer}", HEAVIEST)
         if self.init not in STARTS:
             raise SettingError(f"init must be one of {', '.join(STARTS)}, got {self.init!r}")
-        _check_seed(self.seed)
+        _check_number(self.seed, "seed", 2**63 - 1, whole=True)
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -128,7 +129,6 @@ def transfer_batch(
         SettingError: for content images of different sizes, or images too small for the network.
         NetworkError: for a layer that the network does not have.
     """
-    _check_network(network)
     is_list = isinstance(transfers, Sequence) and all(isinstance(t, Transfer) for t in transfers)
     if not is_list or len({tuple(one.content.shape) for one in transfers}) != 1:
         raise SettingError("transfers must be a list of Transfers, with content images of one size")
@@ -140,15 +140,10 @@ def transfer_batch(
 def transfer_objective(network: VGG, transfers: Sequence[Transfer]) -> Objective:
     """Equation 7 for a batch: what `transfer_batch` minimises."""
     layers = list(dict.fromkeys(one.content_layer for one in transfers))
-    features = _targets(
-        [one.content for one in transfers],
-        lambda image: content_representation(network, _place(network, image), layers),
-    )
     used = list(dict.fromkeys(layer for one in transfers for layer in one.style_weights))
-    grams = _targets(
-        [one.style for one in transfers],
-        lambda image: style_representation(network, _place(network, image), used),
-    )
+    contents, styles = [one.content for one in transfers], [one.style for one in transfers]
+    features = _targets(content_representation, network, contents, layers)
+    grams = _targets(style_representation, network, styles, used)
     alphas = _columns(network, [{one.content_layer: one.alpha_beta} for one in transfers])
     weights = _columns(network, [one.style_weights for one in transfers])
     terms = [ContentTerm(layer, target, alphas[layer]) for layer, target in features.items()]
@@ -162,12 +157,9 @@ def transfer_start(network: VGG, transfers: Sequence[Transfer]) -> Tensor:
     """The images `(N, 3, H, W)` that a batch starts from, on the network's device."""
     starts = []
     for one in transfers:
-        size = one.content.shape[2:]
-        if one.init == "noise":
-            starts.append(_place(network, white_noise(*size, [one.seed])))
-        else:
-            image = one.content if one.init == "content" else one.style
-            starts.append(resize(_place(network, image), tuple(size)))
+        size = tuple(one.content.shape[2:])
+        image = white_noise(*size, [one.seed]) if one.init == "noise" else getattr(one, one.init)
+        starts.append(resize(_place(network, image), size))
     return torch.cat(starts)
 
 
@@ -190,8 +182,7 @@ def reconstruct_content(
         seed: of the white noise, the same for all images.
         network, steps, progress, hooks: as `transfer_batch` takes them; it raises the same.
     """
-    _check_network(network)
-    _check_seed(seed)
+    _check_number(seed, "seed", 2**63 - 1, whole=True)
     image = _place(network, check_image(content, "content"))
     targets = content_representation(network, image, layers)
     weights = _columns(network, [equal_weights([layer]) for layer in layers])
@@ -221,11 +212,11 @@ def reconstruct_style(
         size: of the images, as `resize` takes it; the style image's when None.
         network, steps, seed, progress, hooks: as `reconstruct_content` takes them.
     """
-    _check_network(network)
-    _check_seed(seed)
+    _check_number(seed, "seed", 2**63 - 1, whole=True)
     image = _place(network, check_image(style, "style"))
-    targets = style_representation(network, image, [layer for row in subsets for layer in row])
-    weights = _columns(network, [equal_weights(row) for row in subsets])
+    rows = [network.check_layers(row) for row in subsets or ()]
+    targets = style_representation(network, image, [layer for row in rows for layer in row])
+    weights = _columns(network, [equal_weights(row) for row in rows])
     terms = [StyleTerm(layer, target, weights[layer]) for layer, target in targets.items()]
     sides = (image if size is None else resize(image, size)).shape[2:]
     start = _place(network, white_noise(*sides, [seed] * len(subsets)))
@@ -235,13 +226,16 @@ def reconstruct_style(
 
 def _place(network: VGG, image: Tensor) -> Tensor:
     """`image` on the network's device and in its precision, as autograd can use it."""
+    if not isinstance(network, VGG):
+        raise SettingError(f"network must be a VGG, as stylelab.load gives it; got {network!r}")
     image = image.to(network.device, network.dtype)
     return image.clone() if image.is_inference() else image
 
 
-def _targets(images: Sequence[Tensor], represent: Callable) -> dict[str, Tensor]:
-    """What `represent` gives for each image, by layer: `(N, ...)`, or `(1, ...)` if all are one."""
-    found = {id(image): represent(image) for image in {id(i): i for i in images}.values()}
+def _targets(represent: Callable, network: VGG, images: Sequence[Tensor], layers: Sequence) -> dict:
+    """By layer, the representations of images `(N, ...)`; `(1, ...)` if all are the same tensor."""
+    distinct = {id(image): _place(network, image) for image in images}
+    found = {key: represent(network, image, layers) for key, image in distinct.items()}
     rows = list(found.values()) if len(found) == 1 else [found[id(image)] for image in images]
     return {layer: torch.cat([row[layer] for row in rows]) for layer in rows[0]}
 
@@ -253,17 +247,7 @@ def _columns(network: VGG, rows: Sequence[Mapping[str, float]]) -> dict[str, Ten
     return {layer: like.new_tensor([row.get(layer, 0.0) for row in rows]) for layer in layers}
 
 
-def _check_network(network: object) -> None:
-    if not isinstance(network, VGG):
-        raise SettingError(f"network must be a VGG, as stylelab.load gives it; got {network!r}")
-
-
-def _check_seed(seed: object) -> None:
-    if type(seed) is not int or not 0 <= seed < 2**63:
-        raise SettingError(f"seed must be a whole number, 0 or more, got {seed!r}")
-
-
-def _check_weight(value: object, name: str) -> None:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not 0 <= value <= 1e30:  # sums and squares of these stay finite
-        raise SettingError(f"{name} must be a number from 0 to 1e30, got {value!r}")
+def _check_number(value: object, name: str, most: float, whole: bool = False) -> None:
+    if type(value) not in ((int,) if whole else (int, float)) or not 0 <= value <= most:
+        kind = "whole number" if whole else "number"
+        raise SettingError(f"{name} must be a {kind} from 0 to {most:g}, got {value!r}")

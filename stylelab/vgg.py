@@ -102,9 +102,10 @@ class VGG(nn.Module):
 
     def check_layers(self, layers: Iterable[str]) -> tuple[str, ...]:
         """`layers` in network order, each once; NetworkError if one is unknown or none is given."""
-        asked, has = set(map(str, layers)), ", ".join(self.widths)
+        asked = set(map(str, layers if isinstance(layers, Iterable) else [layers]))
         if unknown := sorted(asked - set(self.widths)):
-            raise NetworkError(f"{self.name} has no layer {', '.join(unknown)}; it has {has}")
+            wrong, known = ", ".join(unknown), ", ".join(self.widths)
+            raise NetworkError(f"{self.name} has no layer {wrong}; it has {known}")
         if not asked:
             raise NetworkError("no layer was given; name at least one, such as 'conv4_2'")
         return tuple(layer for layer in self.widths if layer in asked)
