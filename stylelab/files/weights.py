@@ -139,9 +139,9 @@ def build_network(
     state = {f"input.{kind}": value for kind, value in preprocess.items()}
     try:
         for layer, name in [("input", "input"), ("input", "conv0"), *names.items()]:
-            for key in (f"{name}.weight", f"{name}.bias"):
-                if key in tensors:
-                    state[key.replace(name, layer)] = tensors[key]
+            keys = {f"{name}.weight", f"{name}.bias"}
+            if keys & tensors.keys():
+                state |= {key.replace(name, layer): tensors[key] for key in keys}
             if f"{name}_aux.weight" in tensors:
                 matrix = tensors[f"{name}_aux.weight"].flatten(1)
                 readouts[layer] = torch.cat([matrix, tensors[f"{name}_aux.bias"][:, None]], 1)
