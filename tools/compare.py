@@ -37,7 +37,8 @@ def main() -> None:
         for name, result in results.items()
     ]
     used = [cast["content"], *(cast[panel] for panel in styles)]
-    note = f"α/β = {ratio:.0e}, {options.steps} steps from the photograph, {options.size} px"
+    made = f"{options.steps} steps from the photograph, {options.size} px"
+    note = f"α/β = {figures.power_of_ten(ratio)}, {made}"
     parameters = {name: getattr(options, name) for name in ("images", "size", "steps")}
     other = {"name": networks[0].name, "sha256": networks[0].sha256, "pooling": networks[0].pooling}
     record = figures.make_record(
