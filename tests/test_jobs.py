@@ -15,7 +15,7 @@ from stylelab.runs import notebooks as runner
 
 DRAW = """
 import os
-from stylelab.figures.manifest import note_file
+from stylelab.figures.records import note_file
 open(f"{name}.json", "w").write(f"{name} {size}")
 note_file(f"{name}.json")
 """

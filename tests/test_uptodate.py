@@ -9,14 +9,14 @@ from nbformat.v4 import new_output
 from toys import write
 
 from stylelab import gallery, networks
-from stylelab.figures import manifest
+from stylelab.figures import records
 from stylelab.runs import execute, uptodate
 from stylelab.runs import notebooks as runner
 
 RUN = ["01_one"]
 MAKE = """
 from pathlib import Path
-from stylelab.figures.manifest import note_file
+from stylelab.figures.records import note_file
 Path("panels").mkdir(exist_ok=True)
 for name in ("figure.png", "panels/a.png"):
     Path(name).write_text(f"{name} of {size}")
@@ -47,11 +47,11 @@ def quickly(monkeypatch):
         shutil.copy(notebook, output)
         if (cwd / "fail").exists():
             raise RuntimeError("failed as it should")
-        monkeypatch.setenv(manifest.VARIABLE, environment[manifest.VARIABLE])
+        monkeypatch.setenv(records.NOTES, environment[records.NOTES])
         (cwd / "panels").mkdir(exist_ok=True)
         for name in ("figure.png", "panels/a.png"):
             (cwd / name).write_text(f"{name} of {parameters['size']}")
-            manifest.note_file(cwd / name)
+            records.note_file(cwd / name)
 
     monkeypatch.setattr(execute, "execute", pretend)
 
@@ -181,11 +181,11 @@ def test_the_paper_s_images_count_once_they_are_here(folder, quickly, monkeypatc
 
 def test_files_are_noted_where_that_was_asked_for(tmp_path, monkeypatch):
     notes, figure = tmp_path / "notes", tmp_path / "a figure\n.png"
-    monkeypatch.delenv(manifest.VARIABLE, raising=False)
-    manifest.note_file(figure)
-    assert manifest.noted(notes) == ()
-    monkeypatch.setenv(manifest.VARIABLE, str(notes))
+    monkeypatch.delenv(records.NOTES, raising=False)
+    records.note_file(figure)
+    assert records.noted(notes) == ()
+    monkeypatch.setenv(records.NOTES, str(notes))
     figure.touch()
     for path in (figure, tmp_path / "gone.png", figure):
-        manifest.note_file(path)
-    assert manifest.noted(notes) == (figure,)
+        records.note_file(path)
+    assert records.noted(notes) == (figure,)

@@ -47,9 +47,8 @@ class Canvas:
 
     def frame(self, box: Box, color: str, width: float = 1.7, zorder: float = 1) -> None:
         """An empty rectangle with lines `width` points wide."""
-        self.axes.add_patch(
-            Rectangle(box[:2], *box[2:], fill=False, color=color, linewidth=width, zorder=zorder)
-        )
+        look = {"color": color, "linewidth": width, "zorder": zorder}
+        self.axes.add_patch(Rectangle(box[:2], *box[2:], fill=False, **look))
 
     def text(self, x: float, y: float, text: str, size: float = 9, **options) -> None:
         """Text centred at x, y unless `options` (matplotlib's) say otherwise."""

@@ -86,9 +86,8 @@ def receptive_fields(
     left, bottom, wide, tall = canvas.picture(photograph, (0.12, 0.12, 5.6, tall))
     scale = wide / photograph.shape[3]
     for i, (layer, (rows, columns)) in enumerate(boxes.items()):
-        corner = left + scale * columns[0], bottom + tall - scale * (rows[1] + 1)
         sides = (scale * (last - first + 1) for first, last in (columns, rows))
-        box = (*corner, *sides)
+        box = (left + scale * columns[0], bottom + tall - scale * (rows[1] + 1), *sides)
         canvas.frame(box, "white", 3)  # an outline
         canvas.frame(box, COLOURS[i])
         strength = influences[layer][rows[0] : rows[1] + 1, columns[0] : columns[1] + 1]

@@ -8,8 +8,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from stylelab.errors import SettingError
-from stylelab.figures.manifest import note_file
-from stylelab.figures.records import check_names
+from stylelab.figures.records import check_names, note_file
 from stylelab.files.local import atomic
 from stylelab.lbfgs import State
 from stylelab.optimisation import Run

@@ -126,4 +126,4 @@ class Lab:
         from IPython.display import Image
 
         path = films.save_animation(frames, name, self.output)
-        return Image(data=path.read_bytes(), format="gif", width=2 * films.WIDTH)
+        return Image(data=path.read_bytes(), width=2 * films.WIDTH)

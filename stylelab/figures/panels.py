@@ -42,9 +42,8 @@ def result_panels(
 ) -> list[Panel]:
     """A panel for each of a result's N images; each list given has N entries."""
     names, insets = names or [""] * len(labels), insets or [None] * len(labels)
-    return [
-        Panel(*each) for each in zip(result.images.split(1), labels, insets, names, strict=True)
-    ]
+    fields = zip(result.images.split(1), labels, insets, names, strict=True)
+    return [Panel(*each) for each in fields]
 
 
 def panel_grid(
@@ -98,16 +97,9 @@ def panel_grid(
 
 
 def curves(
-    series: Mapping[str, Sequence[float]],
-    *,
-    ylabel: str = "loss",
-    bold: str | None = None,
-    top: float | None = None,
+    series: Mapping[str, Sequence[float]], *, ylabel: str = "loss", bold: str | None = None
 ) -> Figure:
-    """The values of each curve by step, on a log scale, up to `top`.
-
-    `bold` is the label of a curve to draw in black, thicker than the others.
-    """
+    """Curves by step, on a log scale, by their labels; the one labelled `bold` in thick black."""
     figure = Figure(figsize=(10.0, 3.2), dpi=DPI, layout="constrained")
     axes = figure.add_subplot(xlabel="step", ylabel=ylabel)
     axes.set_prop_cycle(cycler(linestyle=["-", "--"]) * cycler(color=COLOURS))
@@ -115,21 +107,16 @@ def curves(
         (line,) = axes.semilogy(values, label=label)
         if label == bold:
             line.set(color="black", linewidth=2)
-    axes.set_ylim(top=top)
     for text in axes.legend(axes.lines, list(series), fontsize=8, frameon=False, ncols=2).texts:
         text.set_parse_math(False)
     axes.spines[["top", "right"]].set_visible(False)
     return figure
 
 
-def loss_curves(result: Result, labels: Sequence[str], *, relative: bool = True) -> Figure:
-    """Total loss of each of a result's N images by step, with N labels.
-
-    `relative` divides by the loss at the start, for images of different objectives.
-    """
-    losses = result.losses.double() / (result.losses[0].double() if relative else 1)
-    series = dict(zip(labels, losses.T, strict=True))
-    return curves(series, ylabel="loss / loss at the start" if relative else "loss")
+def loss_curves(result: Result, labels: Sequence[str]) -> Figure:
+    """Total loss of each of a result's N images by step, over that at the start, with N labels."""
+    losses = result.losses.double() / result.losses[0].double()
+    return curves(dict(zip(labels, losses.T, strict=True)), ylabel="loss / loss at the start")
 
 
 def footer(networks: Iterable[VGG], images: Iterable[str], *notes: str) -> str:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import platform
 import re
 import sys
@@ -21,11 +22,12 @@ import stylelab
 from stylelab import gallery
 from stylelab.errors import SettingError
 from stylelab.figures.claims import Evidence, check
-from stylelab.figures.manifest import note_file
 from stylelab.files.local import atomic, sha256_of
 from stylelab.images import save_image
 from stylelab.optimisation import Result
 from stylelab.vgg import VGG
+
+NOTES = "STYLELAB_MANIFEST"  # the runner sets it for each kernel: the file for `note_file`
 
 
 def make_record(
@@ -178,13 +180,25 @@ def check_names(**names: str) -> None:
             )
 
 
+def note_file(path: Path) -> None:
+    """Note that a notebook saved `path`, for the runner, in the file that `NOTES` names, if any."""
+    if notes := os.environ.get(NOTES):
+        with open(notes, "a", encoding="utf-8") as file:
+            file.write(json.dumps(str(path.resolve())) + "\n")
+
+
+def noted(notes: Path) -> tuple[Path, ...]:
+    """The files noted in `notes` that are still there, each once, in order."""
+    lines = notes.read_text(encoding="utf-8").splitlines() if notes.exists() else []
+    paths = [Path(json.loads(line)) for line in dict.fromkeys(lines)]
+    return tuple(path for path in paths if path.is_file())
+
+
 def show(picture: Path, width: int = 900) -> object:
     """A saved figure as IPython's Image: a JPEG where that is smaller than the PNG."""
     from IPython.display import Image as Page
 
-    buffer, data = io.BytesIO(), picture.read_bytes()
+    buffer = io.BytesIO()
     with PIL.Image.open(picture) as image:
         image.save(buffer, "JPEG", quality=90, subsampling=0)
-    jpeg = buffer.getvalue()
-    data, kind = (jpeg, "jpeg") if len(jpeg) < len(data) else (data, "png")
-    return Page(data=data, format=kind, width=width)
+    return Page(data=min(buffer.getvalue(), picture.read_bytes(), key=len), width=width)

@@ -45,8 +45,7 @@ def verify(
     paths = [path for path in paths if path.with_suffix(".png").exists()]
     if not paths:
         raise StylelabError(
-            f"{folder} holds no figures with records; make some with: stylelab figures --output "
-            f"{folder}"
+            f"{folder} holds no figures; make some: stylelab figures --output {folder}"
         )
     for path in paths:
         found, problems = _check(path, load, reference)
@@ -116,13 +115,13 @@ def _compare(record: Mapping, claims: list[dict], reference: Path) -> list[str]:
         ours, theirs = ({**r[key], "device": "", "output": ""} for r in (record, known))
         if other := [name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name)]:
             return [f"made with other {', '.join(other)} than the reference"]
-    if len(known["claims"]) != len(claims):
-        return ["the reference has other claims; make it again"]
     return _differences(known["claims"], claims, "the reference", REFERENCE)
 
 
 def _differences(before: list[dict], after: list[dict], source: str, near: Mapping) -> list[str]:
     """The numbers of the claims that are not as they were in `source`."""
+    if len(before) != len(after):
+        return [f"{source} has other claims; make it again"]
     found = []
     for old, new in zip(before, after, strict=True):
         for name, values in new["values"].items():
