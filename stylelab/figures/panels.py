@@ -13,7 +13,7 @@ from stylelab.figures.canvas import COLOURS, DPI, MAPS, Canvas
 from stylelab.optimisation import Result
 from stylelab.vgg import VGG
 
-GAP, LABEL, ROW_LABEL = 0.12, 0.30, 1.4  # inches: between panels, below them, left of them
+GAP, LABEL, ROW_LABEL = 0.12, 0.30, 1.55  # inches: between panels, below them, left of them
 INSET = 0.30  # longer side of an inset over a panel's width
 
 
@@ -88,7 +88,7 @@ def panel_grid(
             continue
         x, y = left + (i % columns) * step, highest - (i // columns) * pitch
         canvas.picture(panel.image, (x, y, wide, tall), panel.cmap)
-        canvas.text(x + wide / 2, y - 0.15, panel.label, 10, parse_math=False)
+        canvas.text(x + wide / 2, y - 0.13, panel.label, 10, parse_math=False)
         if panel.inset is not None:
             scale = INSET * wide / max(panel.inset.shape[2:])
             box = (x, y, scale * panel.inset.shape[3], scale * panel.inset.shape[2])
