@@ -56,8 +56,7 @@ def _dot(a: Tensor, b: Tensor) -> Tensor:
 class _History:
     """The last m pairs (s, y) of N problems in one preallocated ring, and their inner products.
 
-    Pairs are scaled to s.y = 1, which changes no formula. A pair that does not count for an image
-    is zero there, and so leaves its direction alone.
+    Pairs are scaled to s.y = 1, which changes no formula; those that do not count are zero.
     """
 
     def __init__(self, length: int, like: Tensor) -> None:
@@ -221,21 +220,18 @@ def _snapshot(
 
 def _check_start(loss: Tensor, gradient: Tensor) -> None:
     bad = ~(loss.isfinite()[:, 0] & gradient.isfinite().all(1))
-    if bad.any():
-        bad = int(bad.nonzero()[0])
+    for image in bad.nonzero()[:1, 0].tolist():
         raise SettingError(
-            f"the loss of image {bad} is {float(loss[bad, 0])} at the start; it and its gradient "
-            "must be finite: check the images and the weights of the terms"
+            f"the loss of image {image} is {float(loss[image, 0])} at the start; it and its "
+            "gradient must be finite: check the images and the weights of the terms"
         )
 
 
 def _check_snapshot(resume: Mapping[str, Tensor], like: Mapping[str, Tensor]) -> None:
+    if not any(name.startswith(TERM) for name in resume):
+        raise SettingError("resume is not a snapshot: it holds no terms")
     for name, tensor in {"step": torch.tensor(0), **like}.items():
         found = tuple(resume[name].shape) if name in resume else "nothing"
         if found != tensor.shape:
-            raise SettingError(
-                f"resume is not a snapshot of a problem of this shape: {name} must be "
-                f"{tuple(tensor.shape)}, got {found}"
-            )
-    if not any(name.startswith(TERM) for name in resume):
-        raise SettingError("resume is not a snapshot: it holds no terms")
+            wanted = f"{name} must be {tuple(tensor.shape)}, got {found}"
+            raise SettingError(f"resume is not a snapshot of a problem of this shape: {wanted}")

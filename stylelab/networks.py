@@ -1,13 +1,8 @@
 """Networks by name, the user's own weights, and their common scale.
 
-| name | weights |
-| --- | --- |
-| `vgg19-mini` | ours, embedded in the package; see docs/vgg19-mini.md |
-| `vgg19` | torchvision's VGG-19 |
-| `vgg19-caffe` | Simonyan and Zisserman's own, as the paper used |
-| `random`, `random:SEED` | He-initialised VGG-19: what training contributes |
-| a path | a state dict, named as torchvision's, or `conv1_1.weight`, or `conv11.weight` |
-
+`vgg19-mini` is ours and comes with the package, `vgg19` is torchvision's VGG-19, `vgg19-caffe` is
+Simonyan and Zisserman's own, as the paper used, and `random` or `random:SEED` is an untrained one.
+A path is that of a state dict named as torchvision's, or `conv1_1.weight`, or `conv11.weight`.
 Weights are read without unpickling code and checked by SHA-256 where the publisher gives one.
 """
 
@@ -88,9 +83,8 @@ def fetch(name: str) -> Path:
 def load(name: str, *, pooling: str | None = None, device: str | torch.device = "cpu") -> VGG:
     """A frozen network, ready to use.
 
-    Trained networks and files are rescaled so that each filter's mean activation over a few
-    photographs is 1 (paper, section 2). `vgg19-mini` has that scale in its readouts. `random` is
-    left as it is made, at about that scale.
+    It is rescaled so that each filter's mean activation over a few photographs is 1 (section 2).
+    `vgg19-mini` has that scale in its readouts; `random` is left as it is made, at about that.
 
     Args:
         name: a name out of `names()`, `random:SEED`, or the path of a weights file. A file's input

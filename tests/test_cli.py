@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from stylelab import __version__, gallery, networks, synthesis
 from stylelab.cli.main import main
-from stylelab.engine import memory
+from stylelab.engine import coarse_to_fine, memory
 from stylelab.errors import DownloadError, StylelabError
 from stylelab.images import load_image, read_metadata, save_image
 from stylelab.runs import notebooks as runner
@@ -104,6 +105,14 @@ def test_starts_and_formats(folder, output, init, bits):
         assert Path(output).read_bytes()[24] == bits  # IHDR's bit depth
 
 
+def test_of_several_pictures_in_a_file_the_first_is_used_and_this_is_said(folder, capsys):
+    frames = [Image.new("RGB", (40, 40), colour) for colour in ("red", "blue")]
+    frames[0].save("two.gif", save_all=True, append_images=frames[1:])
+    assert run("transfer", "two.gif", "painting.png", "-o", "out.png", *QUICK) == 0
+    said = capsys.readouterr().err
+    assert "stylelab: two.gif holds several pictures" in said and "Warning" not in said
+
+
 def test_images_by_name_unless_there_is_such_a_file(folder):
     (folder / "storm").write_bytes((folder / "painting.png").read_bytes())
     assert run("transfer", "storm", "swirling_night", "-o", "out.png", *QUICK) == 0
@@ -138,7 +147,7 @@ def test_an_enlarged_picture_is_said_aloud_and_need_not_be(folder, capsys):
     ("content", "style", "options", "code", "words"),
     [
         ("gone.jpg", "painting.png", [], 1, "gone.jpg does not exist"),
-        ("photo.jpg", "text.jpg", [], 1, "text.jpg is not"),
+        ("photo.jpg", "text.jpg", [], 1, "text.jpg is"),
         ("dots.png", "painting.png", [], 1, "dots.png has 3 x 1 pixels; network tiny needs"),
         ("cut.jpg", "painting.png", [], 1, "cut.jpg"),
         (".", "painting.png", ["-o", "out.gif"], 1, "is a folder"),  # before the output
@@ -147,7 +156,7 @@ def test_an_enlarged_picture_is_said_aloud_and_need_not_be(folder, capsys):
         ("-photo.jpg", "painting.png", [], 2, "./-photo.jpg"),
         ("photo.jpg", "painting.png", ["-o", "photo.jpg/out.png"], 1, "photo.jpg"),
         ("photo.jpg", "painting.png", ["-o", "folder.png"], 1, "folder.png is a folder"),
-        ("photo.jpg", "painting.png", ["-o", "out.gif"], 2, "out.gif must end in"),
+        ("photo.jpg", "painting.png", ["-o", "out.gif"], 2, "must end in"),
         ("photo.jpg", "painting.png", ["-o", "nul\0.png"], 2, "NUL"),
         ("photo.jpg", "painting.png", ["-o", "./photo.jpg"], 2, "name another file"),
         ("photo.jpg", "painting.png", ["--checkpoint", "photo.jpg"], 2, "name another file"),
@@ -161,7 +170,7 @@ def test_an_enlarged_picture_is_said_aloud_and_need_not_be(folder, capsys):
 def test_what_is_refused_before_the_work(
     folder, capsys, monkeypatch, content, style, options, code, words
 ):
-    monkeypatch.setattr(synthesis, "transfer_batch", None)
+    monkeypatch.setattr(coarse_to_fine, "transfer_batch", None)
     before = Path("photo.jpg").read_bytes()
     assert run("transfer", content, style, "-o", "out.png", *QUICK, *options) == code
     assert words in complaint(capsys)
@@ -202,6 +211,14 @@ def test_the_ends_of_a_range_belong_to_it(folder):
     for name, text in most.items():
         assert OPTIONS[name].read(text, name) == float(text)
     assert transfer("--alpha-beta", "1e30", "--seed", most["seed"]) == 0
+
+
+def test_settings_agree_with_the_method():
+    described = Settings().as_transfer(torch.rand(1, 3, 8, 8), torch.rand(1, 3, 8, 8))
+    plain = synthesis.Transfer(described.content, described.style)
+    for name in ("alpha_beta", "content_layer", "style_weights", "init", "seed", "tv_weight"):
+        assert getattr(described, name) == getattr(plain, name)
+    assert OPTIONS["init"].choices == synthesis.STARTS
 
 
 def test_every_setting_is_a_flag_with_one_default(folder, monkeypatch):
@@ -245,7 +262,7 @@ def test_failures_are_one_line(folder, capsys, monkeypatch, error):
     def fail(*args, **kwargs):
         raise error
 
-    monkeypatch.setattr(synthesis, "transfer_batch", fail)
+    monkeypatch.setattr(coarse_to_fine, "transfer_batch", fail)
     assert transfer() == 1
     assert "Errno" not in complaint(capsys)
 
@@ -290,6 +307,7 @@ def test_figures_hands_over_its_options(folder, capsys, monkeypatch):
         (["lecture", "folder.png", "page.html", "--quality", "96"], 2),
         (["distil", "--teacher", "random", "--images", "folder.png", "--output", "o"], 2),
         (["distil", "--teacher", "gone", "--images", ".", "--output", "o"], 2),
+        (["distil", "--teacher", "random", "--images", ".", "--output", "o", "--seed", "٣"], 2),
     ],
 )
 def test_commands_that_cannot_begin(folder, capsys, arguments, code):
@@ -359,10 +377,12 @@ def test_fetch(capsys, monkeypatch):
     assert "'nothing'" in complaint(capsys)
 
 
-def command(arguments: str, redirected: str = "", **variables: str) -> subprocess.CompletedProcess:
+def command(
+    arguments: str, redirected: str = "", before: str = "", **variables: str
+) -> subprocess.CompletedProcess:
     """`python -m stylelab.cli ARGUMENTS` in a process of its own."""
     environment = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "100"} | variables
-    line = f"{sys.executable} -m stylelab.cli {arguments} {redirected}"
+    line = f"{before} {sys.executable} -m stylelab.cli {arguments} {redirected}"
     return subprocess.run(
         line, shell=True, env=environment, capture_output=True, text=True, timeout=120
     )
@@ -380,9 +400,17 @@ def test_as_a_process(tmp_path):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="its shell redirects in another way")
-def test_the_same_command_gives_the_same_bytes_even_without_standard_error(folder):
+def test_the_same_command_gives_the_same_bytes_even_without_standard_streams(folder):
     asked = "transfer pagoda swirling_night --size 64 --steps 30 --init noise --seed 7 -o"
     full = "2>/dev/full" if sys.platform == "linux" else ""
-    for name, redirected in (("a.png", ""), ("b.png", "2>&-"), ("c.png", full)):
+    for name, redirected in (("a.png", ""), ("b.png", "<&- >&- 2>&-"), ("c.png", full)):
         assert command(f"{asked} {name}", redirected).returncode == 0
     assert Path("a.png").read_bytes() == Path("b.png").read_bytes() == Path("c.png").read_bytes()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere such a limit is not kept")
+def test_with_too_little_memory_a_transfer_is_refused_in_one_line(folder):
+    asked = "transfer pagoda swirling_night --size 9000 -o out.png"
+    done = command(asked, before="ulimit -v 8000000;", OMP_NUM_THREADS="1")
+    assert done.returncode == 1 and not done.stdout and done.stderr.count("\n") == 1
+    assert "the largest size that fits is about" in done.stderr

@@ -3,17 +3,16 @@
 import json
 import logging
 import os
-import signal
-import subprocess
 import sys
 from pathlib import Path
 
 import nbformat
 import pytest
 from nbclient.exceptions import DeadKernelError
-from toys import heed_interrupts, is_running, until, write
+from toys import write
 
 from stylelab import networks
+from stylelab.engine import threads
 from stylelab.errors import SettingError, StylelabError
 from stylelab.runs import notebooks as runner
 
@@ -43,7 +42,7 @@ def test_notebooks_are_chosen_by_number_or_part_of_the_name_in_order(names, expe
     assert runner.choose(names, FOUND) == [FOUND[i] for i in expected]
 
 
-@pytest.mark.parametrize("name", ["4", "0", "nothing"])
+@pytest.mark.parametrize("name", ["4", "0", "nothing", "٢"])
 def test_an_unknown_name_lists_the_known_ones(name):
     with pytest.raises(SettingError, match=f"'{name}'.*02_content.*05_style"):
         runner.choose(["2", name], FOUND)
@@ -83,42 +82,38 @@ def test_the_default_output_folder(network, expected):
     assert runner.default_output(values) == Path("build", expected)
 
 
-def test_a_notebook_gets_its_parameters_and_runs_beside_its_figures(folder, capsys, monkeypatch):
+def test_a_notebook_gets_its_parameters_and_this_interpreter(folder, capsys, monkeypatch):
+    spec = folder / "jupyter" / "kernels" / "python3" / "kernel.json"  # of another interpreter
+    spec.parent.mkdir(parents=True)
+    spec.write_text(json.dumps({"argv": ["false"], "display_name": "x", "language": "python"}))
+    monkeypatch.setenv("JUPYTER_PATH", str(folder / "jupyter"))
     monkeypatch.setenv("STYLELAB_CACHE", "a $cache")
-    found = (
-        "dict(python=sys.executable, size=size, steps=steps, cache=os.environ['STYLELAB_CACHE'])"
-    )
+    for name in threads.CHOICES:
+        monkeypatch.delenv(name, raising=False)
+    variables = "cache=os.environ['STYLELAB_CACHE'], waits=os.environ['OMP_WAIT_POLICY']"
     path = write(
         folder / "notebooks" / "01_one.ipynb",
         "import json, os, sys, stylelab",
-        f"json.dump({found}, open(output + '/found.json', 'w'))",
-        "'profile' in globals(), 'jupyter' in os.environ.get('JUPYTER_PATH', '')",
+        f"found = dict(python=sys.executable, size=size, steps=steps, {variables})",
+        "json.dump(found, open(output + '/found.json', 'w'))",
+        "'profile' in globals()",
     )
     (outcome,) = runner.run_notebooks(
-        ["one"], profile="smoke", overrides={"steps": 7}, notebooks=path.parent, output="out"
+        ["one"], profile="smoke", overrides={"steps": 7}, notebooks=path.parent
     )
     assert outcome.ok and outcome.name == "01_one" and outcome.seconds > 0
-    assert json.loads((folder / "out" / "found.json").read_text()) == {
+    assert outcome.path == Path("build/smoke-vgg19-mini/01_one.ipynb")
+    assert json.loads(outcome.path.with_name("found.json").read_text()) == {
         "python": sys.executable,
         "size": 64,
         "steps": 7,
         "cache": str(folder / "a $cache"),
+        "waits": "PASSIVE",
     }
     executed = nbformat.read(outcome.path, as_version=4)
-    assert outcome.path == Path("out", "01_one.ipynb")
-    assert executed.cells[-1].outputs[0].data["text/plain"] == "(False, False)"
+    assert executed.cells[-1].outputs[0].data["text/plain"] == "False"
     said = capsys.readouterr().err
     assert "01_one" in said and " ok" in said and "WARNING" not in said
-
-
-def test_the_kernel_is_this_interpreter_whatever_else_is_called_python3(folder, monkeypatch):
-    spec = folder / "jupyter" / "kernels" / "python3" / "kernel.json"
-    spec.parent.mkdir(parents=True)
-    spec.write_text(json.dumps({"argv": ["false"], "display_name": "x", "language": "python"}))
-    monkeypatch.setenv("JUPYTER_PATH", str(folder / "jupyter"))
-    path = write(folder / "notebooks" / "01_one.ipynb", "1 + 1")
-    (outcome,) = runner.run_notebooks(notebooks=path.parent, progress=False)
-    assert outcome.ok and outcome.path == Path("build/quick-vgg19-mini/01_one.ipynb")
     assert os.environ["JUPYTER_PATH"] == str(folder / "jupyter")
 
 
@@ -160,28 +155,6 @@ def test_an_interrupt_ends_the_run_and_leaves_what_is_finished(folder, capsys, m
     assert "interrupted" in capsys.readouterr().err
 
 
-@pytest.mark.skipif(os.name == "nt", reason="interrupts are sent in another way there")
-def test_an_interrupted_process_says_so_and_leaves_no_kernel_behind(folder):
-    code = "import os, time; open('kernel', 'w').write(str(os.getpid())); time.sleep(600)"
-    write(folder / "notebooks" / "01_long.ipynb", code)
-    command = [sys.executable, "-m", "stylelab", "figures", "--notebooks", "notebooks"]
-    process = subprocess.Popen(
-        [*command, "--output", "out"],
-        env=os.environ | {"PYTHONPATH": str(runner.PACKAGE.parent)},
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=heed_interrupts,
-    )
-    until(lambda: (folder / "out" / "kernel").exists() and (folder / "out" / "kernel").read_text())
-    process.send_signal(signal.SIGINT)
-    said = process.communicate(timeout=120)[1]
-    assert process.returncode == 130
-    assert said.endswith("stylelab: interrupted; what was finished before is in out\n")
-    assert "Traceback" not in said
-    kernel = int((folder / "out" / "kernel").read_text())
-    until(lambda: not is_running(kernel))
-
-
 def test_after_an_interrupt_asyncio_is_silent_of_the_dead_kernel_alone(caplog):
     runner._import_execute()
     for error in (DeadKernelError("gone"), ValueError("news")):
@@ -201,17 +174,14 @@ def test_an_override_that_no_chosen_notebook_has_is_refused_before_the_work(fold
     assert not (folder / "build").exists()
 
 
-def test_a_file_that_is_not_a_notebook_is_named(folder):
-    (folder / "01_text.ipynb").write_text("not JSON")
-    with pytest.raises(StylelabError, match=r"01_text\.ipynb cannot be read as a notebook"):
-        runner.run_notebooks(notebooks=folder)
-
-
-def test_an_output_folder_that_cannot_be_made_is_named(folder):
+def test_what_cannot_be_read_or_made_is_named(folder):
     notebooks = write(folder / "notebooks" / "01_one.ipynb").parent
     (folder / "file").touch()
     with pytest.raises(StylelabError, match=r"file/out cannot be made .*--output"):
         runner.run_notebooks(notebooks=notebooks, output=folder / "file" / "out")
+    (notebooks / "02_text.ipynb").write_text("not JSON")
+    with pytest.raises(StylelabError, match=r"02_text\.ipynb cannot be read as a notebook"):
+        runner.run_notebooks(notebooks=notebooks)
 
 
 def test_papermill_missing_is_said_with_its_cure(folder, monkeypatch):

@@ -9,19 +9,41 @@ from nbformat.v4 import new_output
 from toys import write
 
 from stylelab import gallery, networks
+from stylelab.engine import devices
 from stylelab.figures import records
 from stylelab.runs import execute, uptodate
 from stylelab.runs import notebooks as runner
+from stylelab.runs.dependencies import files_used
 
 RUN = ["01_one"]
+PACKAGE_ROOT = uptodate.PACKAGE
 MAKE = """
 from pathlib import Path
+import stylelab.figures
 from stylelab.figures.records import note_file
 Path("panels").mkdir(exist_ok=True)
 for name in ("figure.png", "panels/a.png"):
     Path(name).write_text(f"{name} of {size}")
     note_file(name)
+stylelab.transfer
 """
+# A package whose notebook depends on everything but `app` and `figures.films`.
+PACKAGE = {
+    "__init__.py": "_HOMES = {'transfer': 'synthesis', 'lone': 'app'}\ndef __getattr__(name): ...",
+    "synthesis.py": "from stylelab.losses import gram_matrix",
+    "losses.py": "",
+    "assets/weights": "",
+    "figures/__init__.py": "from . import panels",
+    "figures/panels.py": "from ..figures.drawings import draw",
+    "figures/drawings.py": "import stylelab.errors",
+    "figures/records.py": "",
+    "figures/films.py": "import stylelab.app",
+    "errors.py": "",
+    "app/__init__.py": "import stylelab.figures",
+    "app/playground.py": "from stylelab.app import live_view",
+    "app/live_view.py": "",
+    "app/assets/style.css": "",
+}
 
 
 @pytest.fixture
@@ -29,12 +51,12 @@ def folder(tmp_path, monkeypatch):
     """A working directory with a notebook, and a package, weights and images that may change."""
     monkeypatch.chdir(tmp_path)
     write(tmp_path / "notebooks" / "01_one.ipynb", MAKE)
-    for name in ("package/module.py", "package/assets/vgg19-mini.safetensors", "cache/image"):
+    for name, text in {**{f"stylelab/{k}": v for k, v in PACKAGE.items()}, "image": ""}.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text("before")
-    monkeypatch.setattr(uptodate, "PACKAGE", tmp_path / "package")
-    monkeypatch.setattr(networks, "path", lambda name: tmp_path / "package/weights")
-    monkeypatch.setattr(gallery, "path", lambda name: tmp_path / "cache/image")
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(uptodate, "PACKAGE", tmp_path / "stylelab")
+    monkeypatch.setattr(networks, "path", lambda name: tmp_path / "weights")
+    monkeypatch.setattr(gallery, "path", lambda name: tmp_path / "image")
     monkeypatch.setattr(runner, "fetch_needed", lambda network, images: None)
     return tmp_path
 
@@ -63,43 +85,87 @@ def run(**settings) -> list[str]:
     return [outcome.name for outcome in outcomes if outcome.ok and not outcome.up_to_date]
 
 
-def test_a_second_run_takes_no_kernel_and_says_so(folder, capsys):
+def test_a_second_run_does_nothing_and_says_so(folder, quickly, capsys):
     assert run(progress=False) == RUN
     kept = json.loads((folder / "out" / ".stylelab" / "01_one.json").read_text())
     assert list(kept["outputs"]) == ["01_one.ipynb", "figure.png", "panels/a.png"]
-    before = {path: path.stat().st_mtime_ns for path in (folder / "out").rglob("*")}
+    visible = [path for path in (folder / "out").rglob("*") if ".stylelab" not in path.parts]
+    before = {path: path.stat().st_mtime_ns for path in visible}
     capsys.readouterr()
     (outcome,) = runner.run_notebooks(notebooks="notebooks", output="out")
     assert outcome.ok and outcome.up_to_date and outcome.path == runner.Path("out/01_one.ipynb")
     assert capsys.readouterr().err.split() == ["01_one", "up", "to", "date"]
-    assert before == {path: path.stat().st_mtime_ns for path in (folder / "out").rglob("*")}
+    assert before == {path: path.stat().st_mtime_ns for path in visible}
 
 
 def edit_notebook(folder):
     write(folder / "notebooks" / "01_one.ipynb", MAKE, "1 + 1")
 
 
+def edit(name):
+    return lambda folder: (folder / name).write_text("# changed")
+
+
 @pytest.mark.parametrize(
     "change",
     [
         edit_notebook,
-        lambda folder: (folder / "package/module.py").write_text("after"),
-        lambda folder: (folder / "package/new.py").touch(),
-        lambda folder: (folder / "package/weights").write_text("after"),
-        lambda folder: (folder / "cache/image").write_text("after"),
-        lambda folder: (folder / "out/figure.png").unlink(),
-        lambda folder: (folder / "out/figure.png").write_text("painted over"),
+        *(edit(f"stylelab/{name}.py") for name in ("__init__", "synthesis", "losses", "errors")),
+        *(edit(f"stylelab/figures/{name}.py") for name in ("__init__", "panels", "drawings")),
+        edit("stylelab/assets/weights"),
+        edit("weights"),
+        edit("image"),
+        edit("out/figure.png"),
+        edit("out/.stylelab/01_one.json"),
+        lambda folder: (folder / "out/.stylelab/01_one.json").write_text("[1]"),
         lambda folder: (folder / "out/panels/a.png").unlink(),
         lambda folder: (folder / "out/01_one.ipynb").unlink(),
         lambda folder: (folder / "out/01_one.ipynb").write_text("{}"),
-        lambda folder: (folder / "out/.stylelab/01_one.json").write_text("damaged"),
-        lambda folder: (folder / "out/.stylelab/01_one.json").write_text("[1]"),
     ],
 )
 def test_it_runs_again_after_a_change(folder, quickly, change):
     assert run() == RUN and run() == []
     change(folder)
     assert run() == RUN and run() == []
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "from stylelab.app import playground",
+        "from stylelab.app.playground import Playground",
+        "import stylelab as s\ns.app.playground",
+        "import stylelab\ngetattr(stylelab, input())",
+        "import stylelab\nstylelab.unheard_of",
+        "from stylelab import *",
+        "import importlib\nimportlib.import_module('stylelab.' + 'app.playground')",
+        "exec('import this')",
+        "!stylelab transfer",
+        "%run program.py",
+        "this is no Python",
+    ],
+)
+def test_what_a_cell_may_use_counts_and_nothing_else(folder, quickly, cell):
+    """`app.playground` does not count without such a cell."""
+    assert run() == RUN
+    edit("stylelab/app/playground.py")(folder)
+    edit("stylelab/app/assets/style.css")(folder)
+    assert run() == []
+    write(folder / "notebooks" / "01_one.ipynb", MAKE, cell)
+    assert run() == RUN and run() == []
+    (folder / "stylelab/app/playground.py").write_text("# changed again")
+    assert run() == RUN and run() == []
+
+
+def test_the_course_s_notebooks_depend_on_what_they_show():
+    def used(number):
+        (notebook,) = runner.choose([number], runner.find())
+        cells = [c.source for c in nbformat.read(notebook, 4).cells if c.cell_type == "code"]
+        return {p.relative_to(PACKAGE_ROOT).as_posix() for p in files_used(cells, PACKAGE_ROOT)}
+
+    assert {"losses.py", "synthesis.py", "figures/panels.py", "assets/gallery.json"} <= used("5")
+    assert not any(name.startswith(("app/", "cli/", "distil/", "runs/")) for name in used("5"))
+    assert {"app/playground.py", "losses.py"} <= used("10")
 
 
 @pytest.mark.parametrize("override", [{"size": 2}, {"steps": 3}])
@@ -113,23 +179,18 @@ def test_it_runs_again_with_other_versions_or_on_another_device(folder, quickly,
     assert run() == RUN
     monkeypatch.setattr(uptodate, "version", lambda package: "99")
     assert run() == RUN and run() == []
-    monkeypatch.setattr(networks, "pick_device", lambda name: "cuda")
+    monkeypatch.setattr(devices, "pick_device", lambda name: "cuda")
     assert run() == RUN and run() == []
-
-
-def test_an_asset_is_code(folder, quickly, monkeypatch):
-    monkeypatch.setattr(gallery, "ASSETS", folder / "package" / "assets")
-    assert run() == RUN and run() == []
-    (folder / "package/assets/vgg19-mini.safetensors").write_text("after")
-    assert run() == RUN
 
 
 @pytest.mark.parametrize(
     "change",
     [
         lambda folder: (folder / "out/other.png").touch(),
-        lambda folder: (folder / "package/notes.txt").touch(),
-        lambda folder: (folder / "package/.#module.py").symlink_to("nowhere"),
+        lambda folder: (folder / "stylelab/notes.txt").touch(),
+        lambda folder: (folder / "stylelab/figures/.#panels.py").symlink_to("nowhere"),
+        lambda folder: (folder / "stylelab/figures/new.py").touch(),
+        edit("stylelab/figures/films.py"),
         lambda folder: shutil.move(folder / "out", folder / "moved"),
     ],
 )
@@ -173,6 +234,7 @@ def test_the_paper_s_images_count_once_they_are_here(folder, quickly, monkeypatc
     monkeypatch.setenv("STYLELAB_CACHE", str(folder / "cache"))
     given = {"overrides": {"size": 3}, "profile": "paper"}
     assert run(**given) == RUN and run(**given) == []
+    (folder / "cache").mkdir()
     (folder / "cache" / gallery.info("neckarfront").file).write_text("arrived")
     assert run(**given) == RUN and run(**given) == []
     (folder / "cache" / gallery.info("starry_night").file).write_text("not in this notebook's cast")

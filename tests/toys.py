@@ -28,11 +28,13 @@ def until(condition, seconds: float = 120) -> None:
 
 
 def is_running(process: int) -> bool:
+    """Whether a process is there and has not ended; one that nobody waited for has."""
     try:
         os.kill(process, 0)
-    except ProcessLookupError:
+        state = Path(f"/proc/{process}/stat")
+        return not state.exists() or state.read_text().rpartition(")")[2].split()[0] != "Z"
+    except (ProcessLookupError, FileNotFoundError):
         return False
-    return True
 
 
 def heed_interrupts() -> None:

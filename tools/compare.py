@@ -30,7 +30,8 @@ def main() -> None:
     pairs = zip(options.networks, options.pooling, strict=True)
     networks = [load(name, pooling=pooling) for name, pooling in pairs]
     for network in networks:
-        results[network.name] = transfer_batch(network, transfers, steps=options.steps)
+        name = f"{network.name}, {network.pooling} pooling"
+        results[name] = transfer_batch(network, transfers, steps=options.steps)
     panels = [
         figures.Panel(result.images[i : i + 1], f"{panel}  {name}", styles[panel])
         for i, panel in enumerate(styles)

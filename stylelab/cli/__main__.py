@@ -1,4 +1,4 @@
-"""`python -m stylelab` is `stylelab`."""
+"""`python -m stylelab.cli` is `stylelab`."""
 
 from stylelab.cli.main import main
 

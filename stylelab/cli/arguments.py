@@ -33,9 +33,9 @@ def reader(option: Option) -> Callable[[str], Any]:
     return read
 
 
-def whole_number(least: int, most: int) -> Callable[[str], int]:
-    """A reader of whole numbers from `least` to `most`."""
-    return reader(Option(int, "", "", least=least, most=most))
+def number(kind: type, least: float = 0, most: float = 1e9) -> Callable[[str], Any]:
+    """What reads an int or a float from `least` to `most`."""
+    return reader(Option(kind, "", "", least=least, most=most))
 
 
 def size(text: str) -> int | str:

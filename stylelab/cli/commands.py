@@ -3,13 +3,14 @@
 from argparse import Namespace
 from pathlib import Path
 
-from stylelab import gallery, networks
+from stylelab import gallery
+from stylelab import networks as nets
 from stylelab.cli.exits import FAILED, INTERRUPTED, complain, say
 from stylelab.cli.painting import transfer
 from stylelab.errors import DownloadError, SettingError, StylelabError
 from stylelab.runs import notebooks as runner
 
-__all__ = ["distil", "fetch", "figures", "lecture", "list_networks", "transfer", "verify"]
+__all__ = ["distil", "fetch", "figures", "lecture", "networks", "transfer", "verify"]
 
 
 def figures(arguments: Namespace) -> int:
@@ -55,31 +56,32 @@ def verify(arguments: Namespace) -> int:
 
 def fetch(arguments: Namespace) -> int:
     """Download what was asked for; one download that fails does not stop the others."""
-    remote = [name for name in networks.names() if networks.info(name).url]
+    remote = [name for name in nets.names() if nets.info(name).url]
     pictures = gallery.names("paper")
     groups = {"images": pictures, "all": [*pictures, *remote]}
     asked = arguments.names or ["images", str(runner.PROFILES["paper"]["network"])]
-    known = [*groups, *remote, *pictures]
+    choices = [*groups, *remote, *pictures]
     for name in asked:
-        if name not in known:
-            choices = ", ".join(known)
-            raise SettingError(f"there is nothing to fetch named {name!r}; choose from {choices}")
+        if name not in choices:
+            raise SettingError(
+                f"there is nothing to fetch named {name!r}; choose from {', '.join(choices)}"
+            )
     code = 0
     for name in dict.fromkeys(member for each in asked for member in groups.get(each, [each])):
         try:
-            path = networks.fetch(name) if name in remote else gallery.path(name)
+            path = nets.fetch(name) if name in remote else gallery.path(name)
             say(f"{name:<18} {path}")
         except DownloadError as error:
             code = complain(error, FAILED)
     return code
 
 
-def list_networks(arguments: Namespace) -> int:
+def networks(arguments: Namespace) -> int:
     """Print the networks known by name."""
     print(f"{'name':<12} {'here':<9} {'size':>7}  {'licence':<36} what it is")
-    for name in networks.names():
-        source = networks.info(name)
-        here = "fetch it" if not networks.is_cached(name) else "yes" if source.url else "always"
+    for name in nets.names():
+        source = nets.info(name)
+        here = "fetch it" if not nets.is_cached(name) else "yes" if source.url else "always"
         size = f"{source.bytes / 1e6:.0f} MB" if source.bytes else "-"
         print(f"{name:<12} {here:<9} {size:>7}  {source.licence:<36} {source.description}")
     print("\n--network takes one of these names, random:SEED, or the path of a file with weights.")

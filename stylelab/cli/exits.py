@@ -63,16 +63,16 @@ class _Lossy:
 @contextmanager
 def _safe_stderr() -> Iterator[None]:
     """Within it, `sys.stderr` can always be written to."""
-    if sys.stderr is not None:
-        with redirect_stderr(_Lossy(sys.stderr)):
-            yield
-        return
-    try:
-        os.fstat(2)
-    except OSError:  # closed: the next file opened would receive what C libraries report
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-        os.set_inheritable(2, True)
-    with open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stderr(nowhere):
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:  # closed: the next file opened would take its place, and what is written
+            os.dup2(os.open(os.devnull, os.O_RDWR), number)
+            os.set_inheritable(number, True)
+    with (
+        open(os.devnull, "w", encoding="utf-8") as nowhere,
+        redirect_stderr(_Lossy(sys.stderr or nowhere)),
+    ):
         yield
 
 

@@ -1,17 +1,20 @@
 """The command `transfer`: everything that can be wrong is found before the work."""
 
+import warnings
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
-from stylelab import gallery, images, networks, synthesis
+from stylelab import gallery, images, networks
 from stylelab.cli.exits import INTERRUPTED, complain, say
 from stylelab.engine import memory
 from stylelab.engine.checkpoint import Checkpoint
+from stylelab.engine.coarse_to_fine import transfer_coarse_to_fine
 from stylelab.engine.devices import pick_device
 from stylelab.errors import ImageError, SettingError, StylelabError
+from stylelab.files import decode
 from stylelab.files.local import sha256_of
 from stylelab.runs.settings import OPTIONS, Settings, metadata
 from stylelab.vgg import VGG
@@ -23,7 +26,7 @@ SURELY = 1.25  # an estimate of memory may be wrong by a quarter
 def transfer(arguments: Namespace) -> int:
     """Paint one image in the style of another."""
     paths = {role: _find(getattr(arguments, role)) for role in ("content", "style")}
-    originals = {role: _size_of(path) for role, path in paths.items()}
+    originals = {role: decode.size_of(path) for role, path in paths.items()}
     output = images.check_output(arguments.output, bits=arguments.bits)
     checkpoint = Checkpoint(arguments.checkpoint) if arguments.checkpoint else None
     _check_distinct(output, paths, arguments.checkpoint)
@@ -41,7 +44,11 @@ def transfer(arguments: Namespace) -> int:
                 f"{path} has {_sides(originals[role])} pixels; {needs}: choose a larger image"
             )
     _check_memory(network, settings, originals, str(device))
-    loaded = {role: images.load_image(path, settings.size) for role, path in paths.items()}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        loaded = {role: images.load_image(path, settings.size) for role, path in paths.items()}
+    for warning in caught:
+        complain(warning.message)
     for role, path in paths.items():
         sides = loaded[role].shape[:1:-1]
         if min(sides) < least:
@@ -66,11 +73,11 @@ def transfer(arguments: Namespace) -> int:
         f"{settings.alpha_beta:g}, {settings.steps} steps from {settings.init}"
         + (f" on each of {settings.levels} levels" if settings.levels > 1 else "")
     )
-    result = synthesis.transfer_batch(
+    result = transfer_coarse_to_fine(
         network,
         [settings.as_transfer(content, style)],
-        steps=settings.steps,
         levels=settings.levels,
+        steps=settings.steps,
         hooks=[*network.hooks, *([checkpoint] if checkpoint else [])],
     )
     texts = metadata(
@@ -107,11 +114,6 @@ def _find(name: str) -> Path:
         return gallery.path(name)
     known = ", ".join(gallery.names())
     raise ImageError(f"{name} does not exist; give an image file or one of {known}")
-
-
-def _size_of(path: Path) -> Sides:
-    image = images.load_image(path)  # to become decode.size_of
-    return image.shape[3], image.shape[2]
 
 
 def _check_distinct(output: Path, paths: dict[str, Path], checkpoint: str | None) -> None:

@@ -180,11 +180,11 @@ def check_names(**names: str) -> None:
             )
 
 
-def note_file(path: Path) -> None:
+def note_file(path: str | Path) -> None:
     """Note that a notebook saved `path`, for the runner, in the file that `NOTES` names, if any."""
     if notes := os.environ.get(NOTES):
         with open(notes, "a", encoding="utf-8") as file:
-            file.write(json.dumps(str(path.resolve())) + "\n")
+            file.write(json.dumps(str(Path(path).resolve())) + "\n")
 
 
 def noted(notes: Path) -> tuple[Path, ...]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 # Names in a cell after which anything may be used.
-DYNAMIC = {"__import__", "eval", "exec", "get_ipython", "import_module", "subprocess", "runpy"}
+DYNAMIC = {"__import__", "eval", "exec", "get_ipython", "import_module", "importlib", "subprocess"}
 
 
 def files_used(cells: Sequence[str], root: Path) -> list[Path]:

@@ -17,6 +17,7 @@ import papermill
 from nbclient.exceptions import DeadKernelError
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NBClientEngine, papermill_engines
+from papermill.translators import PythonTranslator
 
 from stylelab.errors import SettingError, StylelabError
 from stylelab.files.text import printable
@@ -113,34 +114,23 @@ def execute(
 
 
 def check_value(name: str, value: object) -> None:
-    """Check that papermill writes a parameter into a cell as the literal that it is.
+    """Check that papermill writes a parameter into a cell as a literal of this very value.
 
-    It puts values of other types between two quotation marks, whatever is in them.
+    It puts what it does not know between two quotation marks, whatever is in it.
 
     Raises:
-        SettingError: for a value of another type.
+        SettingError: if it does not.
     """
-    match value:
-        case str() if _is_unicode(value):
+    try:
+        json.dumps(value, ensure_ascii=False).encode()  # names that are not UTF-8 cannot be saved
+        (statement,) = ast.parse(PythonTranslator.codify({"value": value})).body
+        if ast.literal_eval(statement.value) == value:
             return
-        case None | bool() | int() | float():
-            return
-        case list():
-            for each in value:
-                check_value(name, each)
-            return
-        case dict() if all(isinstance(key, str) for key in value):
-            for each in (*value, *value.values()):
-                check_value(name, each)
-            return
+    except Exception:  # noqa: S110 (whatever it is, it is refused)
+        pass
     raise SettingError(
         f"the parameter {name} must be text, a number, or a list or dict of these, got {value!r}"
     )
-
-
-def _is_unicode(text: str) -> bool:
-    """Whether a file can hold `text`: names that are not UTF-8 have surrogates."""
-    return not any("\ud800" <= char <= "\udfff" for char in text)
 
 
 def _literal(path: Path) -> str:

@@ -51,11 +51,6 @@ class Job:
         """The folder of its checkpoints, until it has run to its end."""
         return self.folder.resolve() / ".stylelab" / "checkpoints" / self.notebook.stem
 
-    @property
-    def scratch(self) -> Path:
-        """A folder for temporary files, which the runner makes and removes."""
-        return scratch_of(self.folder)
-
 
 @dataclass(frozen=True)
 class Outcome:
@@ -112,7 +107,7 @@ def run_one(job: Job, progress: bool = True) -> Outcome:
     from stylelab.runs import execute  # of the notebooks extra
 
     error, interrupted, files, began = "", False, (), time.perf_counter()
-    with tempfile.TemporaryDirectory(dir=job.scratch) as scratch:
+    with tempfile.TemporaryDirectory(dir=scratch_of(job.folder)) as scratch:
         notes = Path(scratch, "files")
         environment = {records.NOTES: str(notes)}
         if job.checkpoint:
@@ -186,8 +181,7 @@ def run_at_once(
         try:
             while waiting or running:
                 while waiting and len(running) < count:
-                    files = waiting[0].scratch / str(len(waiting))
-                    running.append(_Worker(waiting.pop(0), files, environment))
+                    running.append(_Worker(waiting.pop(0), environment))
                 for worker in [worker for worker in running if worker.has_ended()]:
                     running.remove(worker)
                     done(worker.job, worker.outcome())
@@ -214,19 +208,13 @@ class _Worker:
     a terminal reaches only this process.
     """
 
-    def __init__(self, job: Job, files: Path, environment: Mapping[str, str]) -> None:
-        self.job, self.files, self.began = job, files, time.perf_counter()
-        self.interrupted = False
+    def __init__(self, job: Job, environment: Mapping[str, str]) -> None:
+        self.job, self.interrupted, self.began = job, False, time.perf_counter()
+        self.files = files = scratch_of(job.folder) / job.notebook.name
         files.with_suffix(".job").write_bytes(pickle.dumps(job))
         with files.with_suffix(".log").open("wb") as log:
             self.process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-P",
-                    "-c",
-                    "from stylelab.runs.jobs import work; work()",
-                    str(files),
-                ],
+                [sys.executable, "-P", "-c", WORKER, str(files)],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
@@ -248,7 +236,7 @@ class _Worker:
         with suppress(OSError):
             self.process.stdin.close()
         with suppress(OSError, EOFError, pickle.UnpicklingError):
-            return pickle.loads(self.files.with_suffix(".outcome").read_bytes())
+            return pickle.loads(self.files.with_suffix(".outcome").read_bytes())  # noqa: S301
         error = ""
         if not self.interrupted:
             log = self.files.with_suffix(".log").read_text(encoding="utf-8", errors="replace")
@@ -264,7 +252,8 @@ def work() -> None:
     """What a worker does: run the notebook of NAME.job, and write NAME.outcome."""
     files = Path(sys.argv[1])
     threading.Thread(target=_interrupt_when_left, daemon=True).start()
-    outcome = run_one(pickle.loads(files.with_suffix(".job").read_bytes()), progress=False)
+    job = pickle.loads(files.with_suffix(".job").read_bytes())  # noqa: S301 (our own)
+    outcome = run_one(job, progress=False)
     files.with_suffix(".outcome").write_bytes(pickle.dumps(outcome))
 
 

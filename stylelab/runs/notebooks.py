@@ -128,7 +128,7 @@ def run_notebooks(
     network = str(values["network"])
     if not is_named(network):
         values["network"] = str(Path(network).resolve())  # kernels run in another folder
-    folder = Path(output) if output is not None else default_output(values)
+    folder = default_output(values) if output is None else Path(output).expanduser()
     values["output"] = "."
     if folder.resolve() == chosen[0].parent.resolve():
         raise SettingError(f"--output {folder} is the folder of the notebooks; name another")
@@ -138,13 +138,6 @@ def run_notebooks(
         if not any(name in declared for declared in wanted.values()):
             raise SettingError(f"no notebook chosen has a parameter {name}; leave it out")
         execute.check_value(name, values[name])
-    fetch_needed(network, str(values["images"]))
-    shared = uptodate.surroundings(values)
-    planned = []
-    for path in chosen:
-        injected = {name: values[name] for name in wanted[path] if name in values}
-        fingerprint = uptodate.fingerprint(path, injected, shared)
-        planned.append(Job(path, folder, injected, fingerprint, checkpoint))
     outcomes: dict[Path, Outcome] = {}
 
     def done(job: Job, outcome: Outcome) -> None:
@@ -154,15 +147,20 @@ def run_notebooks(
         _report(outcome, progress)
 
     with _only_run_in(folder) as scratch:
-        current = [job for job in planned if uptodate.is_current(job.executed, job.fingerprint)]
-        due = [job for job in planned if force or job not in current]
+        fetch_needed(network, str(values["images"]))
+        shared, due = uptodate.surroundings(values), []
+        for path in chosen:
+            injected = {name: values[name] for name in wanted[path] if name in values}
+            fingerprint = uptodate.fingerprint(path, injected, shared)
+            job = Job(path, folder, injected, fingerprint, checkpoint)
+            if force or not uptodate.is_current(job.executed, fingerprint):
+                due.append(job)
+            else:
+                done(job, Outcome(path.stem, job.executed, 0.0, up_to_date=True))
         device, size = str(shared["device"]), int(values["size"])
         count, said = capacity.affordable(min(jobs, len(due)), network, size, device)
         if said and progress:
             _tell(f"stylelab: {said}")
-        for job in planned:
-            if job not in due:
-                done(job, Outcome(job.notebook.stem, job.executed, 0.0, up_to_date=True))
         environment = kernel_environment() | capacity.threads(count)
         with execute.this_interpreter(environment, scratch):
             if count == 1:
@@ -254,11 +252,9 @@ def _import_execute():
 def _report(outcome: Outcome, progress: bool) -> None:
     """Say on the terminal how a notebook ended."""
     said = "interrupted" if outcome.interrupted else "FAILED" if outcome.error else "ok"
-    took = f"{outcome.seconds:7.1f} s"
-    if outcome.up_to_date:
-        said, took = "up to date", f"{'':9}"
+    said = f"{outcome.seconds:7.1f} s  {said}" if not outcome.up_to_date else f"{'up to date':>21}"
     if progress:
-        _tell(f"{outcome.name:<36}{took}  {said}")
+        _tell(f"{outcome.name:<36}{said}")
     if outcome.error:
         _tell(textwrap.indent(f"{outcome.error}\nkept as {outcome.path}", "    "))
 
