@@ -63,7 +63,7 @@ class Outcome:
         error: the failing cell and its error, or what else went wrong; empty if nothing did.
         interrupted: whether it was stopped with Ctrl-C.
         up_to_date: whether it was left as it is, since nothing had changed.
-        files: what it saved, as far as `stylelab.figures.manifest` was told.
+        files: what it saved, as far as `stylelab.figures.records` was told.
     """
 
     name: str
@@ -103,13 +103,13 @@ def end_with_parent() -> Callable[[], None] | None:
 
 def run_one(job: Job, progress: bool = True) -> Outcome:
     """Run one notebook in this process; its `Outcome` says what went wrong."""
-    from stylelab.figures import manifest  # brings PyTorch
+    from stylelab.figures import records  # brings PyTorch
     from stylelab.runs import execute  # of the notebooks extra
 
     error, interrupted, files, began = "", False, (), time.perf_counter()
     with tempfile.TemporaryDirectory(dir=scratch_of(job.folder)) as scratch:
         notes = Path(scratch, "files")
-        environment = {manifest.VARIABLE: str(notes)}
+        environment = {records.NOTES: str(notes)}
         if job.checkpoint:
             environment[CHECKPOINTS] = str(job.checkpoints / job.fingerprint[:16])
         try:
@@ -122,7 +122,7 @@ def run_one(job: Job, progress: bool = True) -> Outcome:
                 progress=progress,
                 environment=environment,
             )
-            files = manifest.noted(notes)
+            files = records.noted(notes)
             shutil.rmtree(job.checkpoints, ignore_errors=True)
         except KeyboardInterrupt:
             interrupted = True
