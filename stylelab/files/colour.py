@@ -76,8 +76,15 @@ def _convert(values: np.ndarray, space: str, profile: bytes) -> np.ndarray:
             samples = (samples * 65535).round().astype(np.uint16)
         srgb = imagecodecs.cms_profile("srgb")
         options = {"colorspace": space, "outcolorspace": "rgb", "outdtype": np.uint16}
+        probe = np.indices((18, 18, 18), np.uint16).reshape(3, 1, -1).transpose(1, 2, 0) * 3855
         with suppress(imagecodecs.CmsError, ValueError):
             samples = np.ascontiguousarray(samples)
+            if space == "rgb":  # a profile of sRGB itself costs no precision
+                moved = imagecodecs.cms_transform(
+                    np.ascontiguousarray(probe), profile, srgb, **options
+                )
+                if np.abs(moved.astype(int) - probe).max() < 514:  # two of 255 levels
+                    return as_float(values)
             return as_float(imagecodecs.cms_transform(samples, profile, srgb, **options))
     colour = as_float(values)
     if space == "cmyk":  # each ink takes away its complement, black all three
