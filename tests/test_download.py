@@ -23,6 +23,7 @@ from stylelab.errors import DownloadError, SettingError
 from stylelab.files import download
 from stylelab.files.download import fetch
 
+BUSY = b"HTTP/1.1 503 Busy\r\nRetry-After: N\r\nContent-Length: 0\r\n\r\n"
 DATA = bytes(range(256)) * 2000
 SHA = hashlib.sha256(DATA).hexdigest()
 
@@ -52,6 +53,7 @@ def heads() -> dict:
         "too many headers": [b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 1000],
         "head drip": drip(b"HTTP/1.1 200 OK\r\nA: " + bytes(1000)),
         "silence": [4],
+        **{f"later, in {n}": [BUSY.replace(b"N", n.encode())] for n in ("7", "900", "-3", "soon")},
     }
 
 
@@ -184,6 +186,17 @@ def test_progress_earns_more_tries_and_little_progress_none(server, tmp_path):
         with pytest.raises(DownloadError):
             fetch(server.url, tmp_path / f"{fault}.bin", SHA)
         assert len(server.ranges) == download.TRIES
+
+
+@pytest.mark.parametrize(
+    ("asked", "pause"), [("7", 7), ("900", 60), ("-3", 0.001), ("soon", 0.001)]
+)
+def test_a_busy_server_says_when_to_ask_again(server, tmp_path, monkeypatch, asked, pause):
+    pauses = []
+    monkeypatch.setattr(download.time, "sleep", pauses.append)
+    server.plan = [f"later, in {asked}"]
+    fetch(server.url, tmp_path / "a.bin", SHA)
+    assert pauses == [pause] and left(tmp_path) == {"a.bin"}
 
 
 def test_messages_say_in_one_line_what_to_do(server, tmp_path):

@@ -25,14 +25,15 @@ SLOWEST = 1000  # bytes per second, averaged over TIMEOUT; a slower server count
 LARGEST = 1 << 30  # bytes; nearly twice the largest file that stylelab needs
 TRIES = 4  # in a row, without noticeable progress
 PAUSE = 1.0  # seconds before the second try; doubled before each further one
+LONGEST = 60.0  # seconds that a server's Retry-After is granted at most
 
 
 class _Failure(Exception):
-    """An attempt that failed. After a final one, another would fail as well."""
+    """A failed attempt. After a final one, or before `wait` seconds, another would fail as well."""
 
-    def __init__(self, reason: str, *, final: bool = False) -> None:
+    def __init__(self, reason: str, *, final: bool = False, wait: float = 0.0) -> None:
         super().__init__(reason)
-        self.final = final
+        self.final, self.wait = final, wait
 
 
 def fetch(url: str, path: str | os.PathLike[str], sha256: str, *, progress: bool = True) -> Path:
@@ -107,7 +108,7 @@ def _download(url: str, part: Path, sha256: str, progress: bool) -> None:
             furthest = max(furthest, size)
             if failure.final or tries >= TRIES:
                 raise
-            pause = PAUSE * 2 ** (tries - 1)
+            pause = max(failure.wait, PAUSE * 2 ** (tries - 1))
             if progress and sys.stderr:
                 tqdm.write(f"{failure}; trying again in {pause:.0f} s", file=sys.stderr)
             time.sleep(pause)
@@ -194,7 +195,9 @@ def _answer(url: str, kept: int):
         response.close()
         if not response.is_redirect:
             reason = f"HTTP {status}, {responses.get(status, 'unknown')}"
-            raise _Failure(reason, final=status < 500 and status != 429)
+            asked = response.headers.get("Retry-After", "")
+            seconds = min(int(asked), LONGEST) if re.fullmatch("[0-9]{1,9}", asked) else 0.0
+            raise _Failure(reason, final=status < 500 and status != 429, wait=seconds)
         url, before = urljoin(url, response.headers["Location"]), url
         if urlsplit(url).scheme not in ("https", urlsplit(before).scheme):
             raise _Failure("it leads to an address without https", final=True)
