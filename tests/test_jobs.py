@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from toys import heed_interrupts, is_running, until, write
 
 from stylelab.engine import memory
@@ -29,7 +30,10 @@ while sum(file.startswith("here-") for file in os.listdir()) < 2:
 def folder(tmp_path, monkeypatch):
     """An empty working directory, and room for any number of notebooks."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(uptodate, "PACKAGE", tmp_path / "package")  # whose code nobody edits now
+    package = tmp_path / "package"  # whose code nobody edits now
+    package.mkdir()
+    (package / "__init__.py").touch()
+    monkeypatch.setattr(uptodate, "PACKAGE", package)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(memory, "free", lambda device: 1e15)
     return tmp_path
@@ -40,7 +44,7 @@ def toy(folder: Path, name: str, *cells: str) -> Path:
 
 
 def test_some_at_once_make_what_one_after_the_other_makes(folder, capsys, monkeypatch):
-    monkeypatch.setattr(capacity, "cores", lambda: 7)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 7)
     notebooks = folder / "notebooks"
     for name in ("01_one", "02_two"):
         toy(notebooks, name, DRAW)
@@ -133,9 +137,8 @@ def test_as_many_as_there_is_memory_for(monkeypatch):
 
 def test_the_user_s_number_of_threads_goes_before_ours(monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr(capacity, "cores", lambda: 8)
-    assert capacity.threads(1) == {}
-    assert set(capacity.threads(3).values()) == {"2"}
-    assert capacity.threads(9)["OMP_NUM_THREADS"] == "1"
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
+    for at_once, share in ((1, {}), (3, {"OMP_NUM_THREADS": "2"}), (9, {"OMP_NUM_THREADS": "1"})):
+        assert capacity.share_of_cores(at_once) == share
     monkeypatch.setenv("OMP_NUM_THREADS", "5")
-    assert capacity.threads(3) == {}
+    assert capacity.share_of_cores(3) == {}

@@ -4,19 +4,16 @@ import importlib.util
 import os
 import re
 import shutil
-import sys
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from tqdm import tqdm
-
 from stylelab.engine import threads
 from stylelab.errors import SettingError, StylelabError
-from stylelab.files.text import printable
 from stylelab.runs import capacity, uptodate
-from stylelab.runs.jobs import Job, Outcome, run_at_once, run_in_turn, scratch_of
+from stylelab.runs.jobs import Job, Outcome, run_at_once, run_in_turn
+from stylelab.runs.terminal import tell
 
 PACKAGE = Path(__file__).resolve().parents[1]
 NOTEBOOKS = PACKAGE.parent / "notebooks"
@@ -133,56 +130,69 @@ def run_notebooks(
     if folder.resolve() == chosen[0].parent.resolve():
         raise SettingError(f"--output {folder} is the folder of the notebooks; name another")
     execute = _import_execute()
+    from stylelab.engine.checkpoint import FOLDER as CHECKPOINTS  # these two bring PyTorch
+    from stylelab.figures import manifest
+
     wanted = {path: execute.declared(path) for path in chosen}
     for name in overrides or {}:
         if not any(name in declared for declared in wanted.values()):
             raise SettingError(f"no notebook chosen has a parameter {name}; leave it out")
         execute.check_value(name, values[name])
     outcomes: dict[Path, Outcome] = {}
-
-    def done(job: Job, outcome: Outcome) -> None:
-        if outcome.ok and not outcome.up_to_date:
-            uptodate.remember(job.executed, job.fingerprint, outcome.files)
-        outcomes[job.notebook] = outcome
-        _report(outcome, progress)
-
-    with _only_run_in(folder) as scratch:
+    with _only_run_in(folder) as state:
         fetch_needed(network, str(values["images"]))
-        shared, due = uptodate.surroundings(values), []
+        shared = uptodate.surroundings(values)
+        injected = {p: {n: values[n] for n in wanted[p] if n in values} for p in chosen}
+        fingerprints = {p: uptodate.fingerprint(p, injected[p], shared) for p in chosen}
+        due = []
         for path in chosen:
-            injected = {name: values[name] for name in wanted[path] if name in values}
-            fingerprint = uptodate.fingerprint(path, injected, shared)
-            job = Job(path, folder, injected, fingerprint, checkpoint)
-            if force or not uptodate.is_current(job.executed, fingerprint):
-                due.append(job)
+            executed = folder / path.name
+            if force or not uptodate.is_current(executed, fingerprints[path]):
+                uptodate.forget(executed)
+                due.append(path)
             else:
-                done(job, Outcome(path.stem, job.executed, 0.0, up_to_date=True))
+                outcomes[path] = Outcome(path.stem, executed, 0.0, up_to_date=True)
+                _report(outcomes[path], progress)
         device, size = str(shared["device"]), int(values["size"])
         count, said = capacity.affordable(min(jobs, len(due)), network, size, device)
         if said and progress:
-            _tell(f"stylelab: {said}")
-        environment = kernel_environment() | capacity.threads(count)
-        with execute.this_interpreter(environment, scratch):
-            if count == 1:
-                run_in_turn(due, done, progress)
-            else:
-                run_at_once(due, count, done, environment=environment, progress=progress)
+            tell(f"stylelab: {said}")
+        environment = kernel_environment() | capacity.share_of_cores(count)
+
+        def job_of(path: Path) -> Job:
+            own = {manifest.VARIABLE: str(state / "running" / path.stem)}
+            if checkpoint:
+                own[CHECKPOINTS] = str(state / "checkpoints" / path.stem / fingerprints[path][:16])
+            return Job(path, folder, injected[path], environment | own)
+
+        def done(job: Job, outcome: Outcome) -> None:
+            outcomes[job.notebook] = outcome
+            if outcome.ok:
+                made = manifest.noted(Path(job.environment[manifest.VARIABLE]))
+                uptodate.remember(job.executed, fingerprints[job.notebook], made)
+                shutil.rmtree(state / "checkpoints" / job.notebook.stem, ignore_errors=True)
+            _report(outcome, progress)
+
+        if count == 1:
+            run_in_turn(map(job_of, due), done, progress)
+        else:
+            run_at_once(map(job_of, due), count, done, progress)
     return [outcomes[path] for path in chosen if path in outcomes]
 
 
 @contextmanager
 def _only_run_in(folder: Path) -> Iterator[Path]:
-    """A folder for temporary files, while no other run may use the output folder `folder`.
+    """The folder of what runs in `folder` keep; meanwhile no other run may use it.
 
-    The operating system releases the lock when this process ends, however it ends.
+    Its sub-folder `running` is for temporary files. The operating system releases the lock when
+    this process ends, however it ends.
     """
     from filelock import FileLock, Timeout  # PyTorch needs it too
 
-    scratch = scratch_of(folder)
+    state = folder.resolve() / ".stylelab"
     try:
-        scratch.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(scratch.with_name("lock"))
-        lock.acquire(timeout=0)
+        state.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(state / "lock").acquire(blocking=False)
     except Timeout:
         raise StylelabError(
             f"another run is using {folder}; wait until it ends, or choose another --output"
@@ -191,13 +201,13 @@ def _only_run_in(folder: Path) -> Iterator[Path]:
         raise StylelabError(
             f"{folder} cannot be made ({error.strerror}); choose another folder with --output"
         ) from error
-    try:
-        shutil.rmtree(scratch, ignore_errors=True)  # left by a run that was killed
-        scratch.mkdir()
-        yield scratch
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-        lock.release()
+    with lock:
+        shutil.rmtree(state / "running", ignore_errors=True)  # left by a run that was killed
+        (state / "running").mkdir()
+        try:
+            yield state
+        finally:
+            shutil.rmtree(state / "running", ignore_errors=True)
 
 
 # Networks and images bring PyTorch: imported where used, so that `stylelab --help` comes at once.
@@ -221,7 +231,7 @@ def fetch_needed(network: str, images: str) -> None:
             try:
                 gallery.path(name)
             except StylelabError as error:  # notebooks that need it will fail, the others run
-                _tell(f"stylelab: {error}")
+                tell(f"stylelab: {error}")
 
 
 def kernel_environment() -> dict[str, str]:
@@ -230,17 +240,15 @@ def kernel_environment() -> dict[str, str]:
     if cache := os.environ.get("STYLELAB_CACHE"):
         environment["STYLELAB_CACHE"] = str(Path(cache).expanduser().resolve())
     if (PACKAGE.parent / "pyproject.toml").exists():  # a checkout, perhaps not installed
-        before = os.environ.get("PYTHONPATH")
-        environment["PYTHONPATH"] = os.pathsep.join(
-            [str(PACKAGE.parent), *([before] if before else [])]
-        )
+        paths = [str(PACKAGE.parent), os.environ.get("PYTHONPATH", "")]
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
     return environment
 
 
 def _import_execute():
     """`stylelab.runs.execute`, whose imports are not core dependencies."""
-    missing = [name for name in ("papermill", "ipykernel") if not importlib.util.find_spec(name)]
-    if missing:
+    needed = ("papermill", "ipykernel", "matplotlib")
+    if missing := [name for name in needed if not importlib.util.find_spec(name)]:
         raise StylelabError(
             f"running notebooks needs {' and '.join(missing)}: pip install 'stylelab[notebooks]'"
         )
@@ -254,12 +262,6 @@ def _report(outcome: Outcome, progress: bool) -> None:
     said = "interrupted" if outcome.interrupted else "FAILED" if outcome.error else "ok"
     said = f"{outcome.seconds:7.1f} s  {said}" if not outcome.up_to_date else f"{'up to date':>21}"
     if progress:
-        _tell(f"{outcome.name:<36}{said}")
+        tell(f"{outcome.name:<36}{said}")
     if outcome.error:
-        _tell(textwrap.indent(f"{outcome.error}\nkept as {outcome.path}", "    "))
-
-
-def _tell(message: str) -> None:
-    """Write a message on stderr, if there is one, above progress bars."""
-    if sys.stderr is not None:
-        tqdm.write(printable(message), file=sys.stderr)
+        tell(textwrap.indent(f"{outcome.error}\nkept as {outcome.path}", "    "))

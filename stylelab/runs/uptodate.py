@@ -8,7 +8,7 @@ import hashlib
 import json
 import platform
 from collections.abc import Iterable, Mapping
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 
 from stylelab.errors import StylelabError
@@ -39,7 +39,7 @@ def surroundings(values: Mapping[str, object]) -> dict[str, object]:
         "weights": sha256_of(weights) if weights and weights.is_file() else "",
         "images": {name: _image(name) for name in sorted(set(cast.values()))},
         "device": str(pick_device(str(values["device"]))),
-        "versions": {"python": platform.python_version()} | {n: _version(n) for n in DRAWN_WITH},
+        "versions": {"python": platform.python_version()} | {n: version(n) for n in DRAWN_WITH},
     }
 
 
@@ -128,10 +128,3 @@ def _image(name: str) -> str:
     except StylelabError:  # the notebook that needs it will say why
         return ""
     return sha256_of(path) if path.is_file() else ""
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return ""
