@@ -2,7 +2,7 @@
 
 import argparse
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 from stylelab.errors import SettingError, StylelabError
@@ -42,10 +42,7 @@ def path(text: str) -> str:
 @argument
 def size(text: str) -> int | str:
     """A number of pixels, or "original"."""
-    try:
-        return text if text == "original" else OPTIONS["size"].read(text)
-    except SettingError as error:
-        raise SettingError(f"{error}; or write original") from None
+    return text if text == "original" else OPTIONS["size"].read(text)
 
 
 @argument
@@ -71,18 +68,19 @@ def device(text: str) -> str:
 
 
 def add_settings(
-    group: argparse._ActionsContainer, names: Iterable[str], *, default: str = "", **types: Any
+    add_argument: Callable[..., object], *names: str, default: str = "", **types: Any
 ) -> None:
     """Add flags for the settings `names`, with their defaults unless `default` describes another.
 
     Args:
+        add_argument: of a parser or of a group of its arguments.
         default: what the help says in place of the default; the value is then None.
         types: types of single settings, in place of their option's.
     """
     for name in names:
         option, value = OPTIONS[name], DEFAULTS[name]
         shown = default or (",".join(value) if isinstance(value, dict) else value)
-        group.add_argument(
+        add_argument(
             f"--{name.replace('_', '-')}",
             type=types.get(name) or argument(option.read),
             default=None if default else value,

@@ -3,7 +3,6 @@
 Needs the notebooks extra; other modules of `stylelab.runs` import this one when they run something.
 """
 
-import ast
 import json
 import logging
 import os
@@ -22,6 +21,7 @@ from papermill.translators import PythonTranslator
 from stylelab.errors import SettingError, StylelabError
 from stylelab.files.text import printable
 from stylelab.runs import terminal
+from stylelab.runs.jobs import Job
 
 BAR = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt} of {total_fmt} cells, {elapsed}{postfix}"
 
@@ -41,59 +41,43 @@ def declared(notebook: Path) -> list[str]:
     return [found.name for cell in tagged[:1] for found in PythonTranslator.inspect(cell)]
 
 
-def execute(
-    notebook: Path,
-    output: Path,
-    parameters: Mapping[str, object],
-    *,
-    cwd: Path,
-    progress: bool = True,
-    environment: Mapping[str, str] | None = None,
-) -> None:
-    """Run `notebook` with `parameters` in the folder `cwd`, and save it as `output`.
-
-    `output` is saved after each cell, so that it exists even if the run fails. The kernel gets the
-    variables of `environment` on top of this process's own.
+def execute(job: Job, progress: bool) -> None:
+    """Run a notebook. It is saved after each cell, so that it exists even if the run fails.
 
     Raises:
-        SettingError: for a parameter that cannot be injected as it is.
         papermill.PapermillExecutionError: when a cell fails.
     """
-    for name, value in parameters.items():
-        check_value(name, value)
+    bar = {"desc": printable(job.notebook.stem), "bar_format": BAR, **terminal.bar_settings()}
     papermill.execute_notebook(
-        _literal(notebook),
-        _literal(output),
-        parameters=dict(parameters),
+        _literal(job.notebook),
+        _literal(job.executed),
+        parameters=dict(job.parameters),
         engine_name="stylelab",
         kernel_name="python3",
         language="python",
-        progress_bar=progress
-        and {"desc": printable(notebook.stem), "bar_format": BAR, **terminal.bar_settings()},
-        cwd=cwd.resolve(),
-        environment=environment or {},
+        progress_bar=bar if progress else False,
+        cwd=job.executed.parent.resolve(),
+        environment=job.environment,
     )
 
 
 def check_value(name: str, value: object) -> None:
     """Check that papermill writes a parameter into a cell as a literal of this very value.
 
-    It puts values of unknown types between quotation marks without escaping them.
+    It does so for what JSON can hold; other values it puts between quotation marks, unescaped.
 
     Raises:
-        SettingError: if it does not.
+        SettingError: for other values.
     """
     try:
-        json.dumps(value, ensure_ascii=False).encode()  # names that are not UTF-8 cannot be saved
-        (statement,) = ast.parse(PythonTranslator.codify({"value": value})).body
-        is_literal = ast.literal_eval(statement.value) == value
-    except Exception:  # codes of any kind may come from the value's own methods
-        is_literal = False
-    if not is_literal:
-        raise SettingError(
-            f"the parameter {name} must be text, a number, or a list or dict of these, "
-            f"got {value!r}"
-        )
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+        if json.loads(text.encode()) == value:
+            return
+    except (TypeError, ValueError, RecursionError):
+        pass
+    raise SettingError(
+        f"the parameter {name} must be text, a number, or a list or dict of these, got {value!r}"
+    )
 
 
 def _literal(path: Path) -> str:

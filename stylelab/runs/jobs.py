@@ -6,7 +6,7 @@ import signal
 import textwrap
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -22,21 +22,17 @@ PATIENCE = 30.0  # seconds that an interrupted worker is given to end its kernel
 
 @dataclass(frozen=True)
 class Job:
-    """A notebook to run with these parameters in `folder`, where the executed one is saved.
+    """A notebook to run with these parameters; its kernel works in the folder of `executed`.
 
     Attributes:
+        executed: where the executed notebook is saved.
         environment: variables of its kernel, on top of this process's own.
     """
 
     notebook: Path
-    folder: Path
+    executed: Path
     parameters: Mapping[str, object]
     environment: Mapping[str, str]
-
-    @property
-    def executed(self) -> Path:
-        """The executed notebook."""
-        return self.folder / self.notebook.name
 
 
 @dataclass(frozen=True)
@@ -46,7 +42,7 @@ class Outcome:
     Attributes:
         name: the notebook's name.
         path: the executed notebook, kept whatever happened.
-        seconds: how long it took.
+        seconds: how long it took, if it ran.
         error: the failing cell and its error, or what else went wrong; empty if nothing did.
         interrupted: whether it was stopped with Ctrl-C.
         up_to_date: whether it was left as it is, since nothing had changed.
@@ -54,7 +50,7 @@ class Outcome:
 
     name: str
     path: Path
-    seconds: float
+    seconds: float = 0.0
     error: str = ""
     interrupted: bool = False
     up_to_date: bool = False
@@ -65,36 +61,33 @@ class Outcome:
         return not self.error and not self.interrupted
 
 
-def run_one(job: Job, progress: bool = True) -> Outcome:
+def run_one(job: Job, progress: bool) -> Outcome:
     """Run one notebook in this process; its `Outcome` says what went wrong."""
     from stylelab.runs import execute  # of the notebooks extra
 
-    error, interrupted, began = "", False, time.perf_counter()
+    began = time.perf_counter()
     try:
-        execute.execute(
-            job.notebook,
-            job.executed,
-            job.parameters,
-            cwd=job.folder,
-            progress=progress,
-            environment=job.environment,
-        )
+        execute.execute(job, progress)
+        return _outcome(job, began)
     except KeyboardInterrupt:
-        interrupted = True
+        return _outcome(job, began, interrupted=True)
     except Exception as problem:  # the other notebooks still run
-        error = _describe(problem)
-    return _outcome(job, began, error, interrupted)
+        return _outcome(job, began, _describe(problem))
 
 
-def run_in_turn(
-    jobs: Iterable[Job], done: Callable[[Job, Outcome], None], progress: bool = True
-) -> None:
-    """Run notebooks one after the other, up to the first that is interrupted."""
+def run(jobs: Sequence[Job], count: int, progress: bool = True) -> Iterator[Outcome]:
+    """Run notebooks, up to `count` at the same time, and yield each outcome as it comes.
+
+    Ctrl-C ends all that are running, their kernels too, and the others do not start.
+    """
+    if count > 1:
+        yield from _run_at_once(jobs, count, progress)
+        return
     for job in jobs:
         outcome = run_one(job, progress)
-        done(job, outcome)
+        yield outcome
         if outcome.interrupted:
-            break
+            return
 
 
 # Papermill changes the working directory, nbclient runs an event loop, and Ctrl-C reaches only the
@@ -102,20 +95,10 @@ def run_in_turn(
 # would lose threads. If it dies, when memory is short for instance, the others still run.
 
 
-def run_at_once(
-    jobs: Iterable[Job], count: int, done: Callable[[Job, Outcome], None], progress: bool = True
-) -> None:
-    """Run notebooks, up to `count` at the same time, each in a process with a kernel of its own.
-
-    Ctrl-C ends all that are running, their kernels too, and the others do not start.
-
-    Args:
-        done: called with each job and its `Outcome` as it comes.
-        progress: show a bar of the notebooks done.
-    """
+def _run_at_once(jobs: Sequence[Job], count: int, progress: bool) -> Iterator[Outcome]:
     waiting, running = list(jobs), []
     settings = {"desc": "notebooks", "unit": "notebook", **terminal.bar_settings()}
-    with tqdm(total=len(waiting), disable=not progress, **settings) as bar:
+    with tqdm(total=len(jobs), disable=not progress, **settings) as bar:
         try:
             while waiting or running:
                 while waiting and len(running) < count:
@@ -123,7 +106,7 @@ def run_at_once(
                 ready = wait([worker.pipe for worker in running])
                 for worker in [worker for worker in running if worker.pipe in ready]:
                     running.remove(worker)
-                    done(worker.job, worker.outcome())
+                    yield worker.outcome()
                     bar.update()
         except KeyboardInterrupt:
             for worker in running:
@@ -131,7 +114,7 @@ def run_at_once(
             for worker in running:
                 worker.process.join(PATIENCE)
                 worker.process.kill()
-                done(worker.job, worker.outcome(interrupted=True))
+                yield worker.outcome(interrupted=True)
         finally:
             for worker in running:
                 worker.process.kill()  # after a second Ctrl-C
@@ -175,7 +158,7 @@ def _end_with_parent(pipe: Connection) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _outcome(job: Job, began: float, error: str, interrupted: bool) -> Outcome:
+def _outcome(job: Job, began: float, error: str = "", interrupted: bool = False) -> Outcome:
     seconds = time.perf_counter() - began
     return Outcome(job.notebook.stem, job.executed, seconds, error, interrupted)
 

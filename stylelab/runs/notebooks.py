@@ -1,6 +1,5 @@
 """Which notebooks to run, with which parameters; `run_notebooks` runs those not up to date."""
 
-import importlib.util
 import os
 import re
 import shutil
@@ -12,7 +11,7 @@ from pathlib import Path
 from stylelab.engine import threads
 from stylelab.errors import SettingError, StylelabError
 from stylelab.runs import capacity, uptodate
-from stylelab.runs.jobs import Job, Outcome, run_at_once, run_in_turn
+from stylelab.runs.jobs import Job, Outcome, run
 from stylelab.runs.terminal import tell
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -27,14 +26,13 @@ PROFILES: dict[str, dict[str, object]] = {
 COMMON: dict[str, object] = {"seed": 0, "device": "auto"}
 
 
-def find(folder: str | os.PathLike[str] | None = None) -> list[Path]:
+def find(folder: str | os.PathLike[str] = NOTEBOOKS) -> list[Path]:
     """The numbered notebooks of a folder in order; by default of the one beside the package.
 
     Raises:
         StylelabError: if there are none.
     """
-    folder = NOTEBOOKS if folder is None else Path(folder)
-    if found := sorted(folder.glob("[0-9]*.ipynb")):
+    if found := sorted(Path(folder).glob("[0-9]*.ipynb")):
         return found
     raise StylelabError(
         f"{folder} holds no numbered notebooks, such as 02_content_reconstructions.ipynb; they "
@@ -52,10 +50,9 @@ def choose(names: Sequence[str], found: Sequence[Path]) -> list[Path]:
     """
     chosen = set()
     for name in names:
-        if re.fullmatch("[0-9]+", name):
-            meant = {p for p in found if int(re.match("[0-9]+", p.stem)[0]) == int(name)}
-        else:
-            meant = {p for p in found if name.lower().removesuffix(".ipynb") in p.stem.lower()}
+        part = re.escape(name.lower().removesuffix(".ipynb"))
+        pattern = f"0*{name.lstrip('0')}(?![0-9])" if re.fullmatch("[0-9]+", name) else f".*{part}"
+        meant = {path for path in found if re.match(pattern, path.stem.lower(), re.DOTALL)}
         if not meant:
             known = ", ".join(path.stem for path in found)
             raise SettingError(f"there is no notebook {name!r}; choose from {known}")
@@ -113,79 +110,70 @@ def run_notebooks(
         progress: show a progress bar and a line per notebook.
 
     Raises:
-        SettingError: for an unknown name, profile, images or device, jobs below 1, or an override
-            that no chosen notebook has, or that is no text, number, list or dict.
-        StylelabError: if notebooks or what runs them are missing, or the folder cannot be made or
-            is in use.
+        SettingError: for a wrong value, or an override that no chosen notebook has.
+        StylelabError: if notebooks are missing, or the folder cannot be made or is in use.
+        ModuleNotFoundError: without the notebooks extra.
     """
     if jobs < 1:
         raise SettingError(f"jobs must be at least 1, got {jobs}")
-    chosen = choose(names, find(notebooks))
+    chosen = choose(names, find(notebooks or NOTEBOOKS))
     values = parameters(profile, overrides)
-    network = str(values["network"])
-    if not is_named(network):
-        values["network"] = str(Path(network).resolve())  # kernels run in another folder
+    if not is_named(str(values["network"])):  # kernels run in another folder
+        values["network"] = str(Path(str(values["network"])).resolve())
+    network, images, device = (str(values[name]) for name in ("network", "images", "device"))
     folder = default_output(values) if output is None else Path(output).expanduser()
     values["output"] = "."
     if folder.resolve() == chosen[0].parent.resolve():
         raise SettingError(f"--output {folder} is the folder of the notebooks; name another")
-    execute = _import_execute()
-    from stylelab.engine.checkpoint import FOLDER as CHECKPOINTS  # these two bring PyTorch
+    from stylelab.engine.checkpoint import FOLDER as CHECKPOINTS  # brings PyTorch
     from stylelab.figures import manifest
+    from stylelab.runs import execute  # needs the notebooks extra
 
-    wanted = {path: execute.declared(path) for path in chosen}
+    injected = {p.stem: {n: values[n] for n in execute.declared(p) if n in values} for p in chosen}
     for name in overrides or {}:
-        if not any(name in declared for declared in wanted.values()):
+        if not any(name in given for given in injected.values()):
             raise SettingError(f"no notebook chosen has a parameter {name}; leave it out")
         execute.check_value(name, values[name])
-    outcomes: dict[Path, Outcome] = {}
+    outcomes: dict[str, Outcome] = {}
     with _only_run_in(folder) as state:
-        fetch_needed(network, str(values["images"]))
-        shared = uptodate.surroundings(values)
-        injected = {p: {n: values[n] for n in wanted[p] if n in values} for p in chosen}
-        fingerprints = {p: uptodate.fingerprint(p, injected[p], shared) for p in chosen}
+        fetch_needed(network, images)
+        shared = uptodate.surroundings(network, images, device)
+        prints = {p.stem: uptodate.fingerprint(p, injected[p.stem], shared) for p in chosen}
         due = []
         for path in chosen:
-            executed = folder / path.name
-            if force or not uptodate.is_current(executed, fingerprints[path]):
+            name, executed = path.stem, folder / path.name
+            if force or not uptodate.outputs(executed, prints[name]):
                 uptodate.forget(executed)
                 due.append(path)
             else:
-                outcomes[path] = Outcome(path.stem, executed, 0.0, up_to_date=True)
-                _report(outcomes[path], progress)
-        device, size = str(shared["device"]), int(values["size"])
-        count, said = capacity.affordable(min(jobs, len(due)), network, size, device)
+                outcomes[name] = Outcome(name, executed, up_to_date=True)
+                _report(outcomes[name], progress)
+        wanted, size = min(jobs, len(due)), int(values["size"])
+        count, said = capacity.affordable(wanted, network, size, str(shared["device"]))
         if said and progress:
             tell(f"stylelab: {said}")
         environment = kernel_environment() | capacity.share_of_cores(count)
-
-        def job_of(path: Path) -> Job:
+        ready = []
+        for path in due:
             own = {manifest.VARIABLE: str(state / "running" / path.stem)}
             if checkpoint:
-                own[CHECKPOINTS] = str(state / "checkpoints" / path.stem / fingerprints[path][:16])
-            return Job(path, folder, injected[path], environment | own)
-
-        def done(job: Job, outcome: Outcome) -> None:
-            outcomes[job.notebook] = outcome
+                own[CHECKPOINTS] = str(state / "checkpoints" / path.stem / prints[path.stem][:16])
+            ready.append(Job(path, folder / path.name, injected[path.stem], environment | own))
+        for outcome in run(ready, count, progress):
+            outcomes[outcome.name] = outcome
             if outcome.ok:
-                made = manifest.noted(Path(job.environment[manifest.VARIABLE]))
-                uptodate.remember(job.executed, fingerprints[job.notebook], made)
-                shutil.rmtree(state / "checkpoints" / job.notebook.stem, ignore_errors=True)
+                made = manifest.noted(state / "running" / outcome.name)
+                uptodate.remember(outcome.path, prints[outcome.name], made)
+                shutil.rmtree(state / "checkpoints" / outcome.name, ignore_errors=True)
             _report(outcome, progress)
-
-        if count == 1:
-            run_in_turn(map(job_of, due), done, progress)
-        else:
-            run_at_once(map(job_of, due), count, done, progress)
-    return [outcomes[path] for path in chosen if path in outcomes]
+    return [outcomes[path.stem] for path in chosen if path.stem in outcomes]
 
 
 @contextmanager
 def _only_run_in(folder: Path) -> Iterator[Path]:
-    """The folder of what runs in `folder` keep; meanwhile no other run may use it.
+    """The folder of what runs in `folder` keep, locked; its sub-folder `running` is temporary.
 
-    Its sub-folder `running` is for temporary files. The operating system releases the lock when
-    this process ends, however it ends.
+    The operating system releases the lock when this process ends, however it ends.
     """
     from filelock import FileLock, Timeout  # PyTorch needs it too
 
@@ -243,18 +231,6 @@ def kernel_environment() -> dict[str, str]:
         paths = [str(PACKAGE.parent), os.environ.get("PYTHONPATH", "")]
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
     return environment
-
-
-def _import_execute():
-    """`stylelab.runs.execute`, whose imports are not core dependencies."""
-    needed = ("papermill", "ipykernel", "matplotlib")
-    if missing := [name for name in needed if not importlib.util.find_spec(name)]:
-        raise StylelabError(
-            f"running notebooks needs {' and '.join(missing)}: pip install 'stylelab[notebooks]'"
-        )
-    from stylelab.runs import execute
-
-    return execute
 
 
 def _report(outcome: Outcome, progress: bool) -> None:

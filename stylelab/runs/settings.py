@@ -29,9 +29,7 @@ HEAVIEST = 1e30  # squares and sums of weights stay finite in float32
 def _setting(default: Any, label: str, help: str, **more: Any) -> Any:
     """A field of `Settings` with its `Option`."""
     about = {"option": Option(type(default), label, help, **more)}
-    if isinstance(default, dict):
-        return field(default_factory=lambda: default, metadata=about)
-    return field(default=default, metadata=about)
+    return field(default_factory=lambda: default, metadata=about)
 
 
 @dataclass(frozen=True)
@@ -143,9 +141,8 @@ class Settings:
         """The settings in `text`; SettingError if it holds anything else, or a wrong value."""
         values = _json_object(text)
         if values is None or not set(values) <= set(OPTIONS):
-            raise SettingError(
-                f"settings must be a JSON object of {', '.join(OPTIONS)}; got {text[:80]!r}"
-            )
+            names = ", ".join(OPTIONS)
+            raise SettingError(f"settings must be a JSON object of {names}; got {text[:80]!r}")
         return cls(**values)
 
 
@@ -155,10 +152,7 @@ LIVE = ("alpha_beta", "content_layer", "style_layers", "steps")
 
 
 def metadata(
-    settings: Settings,
-    images: Mapping[str, Mapping[str, str]],
-    network: VGG,
-    **outcome: object,
+    settings: Settings, images: Mapping[str, Mapping[str, str]], network: VGG, **outcome: object
 ) -> dict[str, str]:
     """The texts that a picture made with `settings` is saved with.
 
