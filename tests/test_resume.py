@@ -10,9 +10,7 @@ import pytest
 import torch
 from toys import until, write
 
-from stylelab.engine import checkpoint
 from stylelab.images import load_image, save_image
-from stylelab.runs import jobs
 from stylelab.runs import notebooks as runner
 
 ROOT = Path(__file__).parents[1]
@@ -111,6 +109,5 @@ def test_figures_go_on_where_they_were_killed(folder, monkeypatch, asked):
     assert len(list(kept.glob("01_one/*/*.safetensors"))) == asked
     (outcome,) = runner.run_notebooks(**given)
     assert outcome.ok and not list(kept.glob("*"))
-    assert True
     begun = (folder / "out" / "begun").read_text()
     assert begun == "0 1 2 3 " + ("2 3 4 5 " if asked else "0 1 2 3 4 5 ")
