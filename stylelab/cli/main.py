@@ -38,11 +38,7 @@ exit codes:
 """
 FILE = {"metavar": "FILE", "type": path}
 FOLDER = {"metavar": "FOLDER", "type": path}
-DEVICE = {
-    "metavar": "auto|cpu|cuda|mps",
-    "type": device,
-    "help": "where to compute (default: auto)",
-}
+DEVICE = {"metavar": "DEVICE", "type": device, "help": "auto (default), cpu, cuda, cuda:1 or mps"}
 CONTINUES = "After an interruption the same command continues from there and ends with the same"
 
 

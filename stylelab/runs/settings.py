@@ -56,6 +56,7 @@ class Settings:
         "painting; the paper uses 1e-4 to 1e-1",
         most=HEAVIEST,
         usual=(1e-5, 10),
+        metavar="RATIO",
     )
     content_layer: str = _setting(
         "conv4_2",
@@ -98,6 +99,7 @@ class Settings:
         "weight of the total variation, which smooths the picture; 0 is the paper",
         most=HEAVIEST,
         usual=(0, 1),
+        metavar="WEIGHT",
     )
 
     def __post_init__(self) -> None:
