@@ -36,7 +36,7 @@ gallery: $(READY)
 	$(BIN)/stylelab figures --jobs $(JOBS) --profile paper --network vgg19-mini $(ARGS)
 	$(BIN)/stylelab figures --jobs $(JOBS)
 	$(BIN)/python tools/gallery.py
-	$(BIN)/python -c "from stylelab.app import lecture; lecture.write_page('build/paper-vgg19-mini', lecture.PAGE, quality=75)"
+	$(BIN)/stylelab lecture build/paper-vgg19-mini figures/lecture.html --quality 75
 
 # -W: a link that leads nowhere is an error.
 book: $(READY)

@@ -14,12 +14,12 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benchmarks import measure, neural_style_program
+from benchmarks import busy, measure, neural_style_program
 from benchmarks.contenders import NETWORKS
 from benchmarks.report import table
 from benchmarks.store import RESULTS, Store, machine
+from stylelab.engine.devices import pick_device
 from stylelab.errors import StylelabError
-from stylelab.networks import pick_device
 
 KINDS = {
     "step": "seconds per step against size",
@@ -29,6 +29,7 @@ KINDS = {
     "memory": "peak memory",
     "panels": "figure 1's ten panels as a batch and singly",
     "paper": "seconds of 500 steps of VGG-19, on a GPU",
+    "busy": "seconds of a transfer beside other work, by how threads wait, on a CPU",
 }
 REPEATS = {128: 9, 256: 7, 512: 5, 1024: 3, 2048: 3}  # of a step
 
@@ -81,7 +82,10 @@ def plan(options: argparse.Namespace, device) -> Iterator[tuple[str, Callable[[]
     small, count = (128, 2 if quick else 10) if on_cpu else (512, 100)
     for key, network, size in cases("panels", ("random", small)):
         yield key, lambda n=network, s=size: measure.panels(n, s, repeats(3), device, count)
-    if not on_cpu:
+    if on_cpu:
+        for key, _, size in cases("busy", ("vgg19-mini", 128)):
+            yield key, lambda s=size: busy.busy(s, repeats(3), 10 if quick else 40)
+    else:
         for key, network, size in cases("paper", ("random", 512)):
             yield key, lambda n=network, s=size: measure.paper(n, s, repeats(3), device, 500)
 

@@ -11,8 +11,8 @@ from stylelab import gallery, networks
 from stylelab.engine import heap
 from stylelab.lbfgs import lbfgs
 from stylelab.objective import Objective
-from stylelab.synthesis import equal_weights, transfer_objective
-from stylelab.vgg import STYLE_LAYERS, VGG
+from stylelab.synthesis import Transfer, transfer_objective
+from stylelab.vgg import VGG
 
 ALPHA_BETA = 1e-2
 NETWORKS = {"random": "VGG-19, random weights", "vgg19-mini": "vgg19-mini"}
@@ -32,9 +32,7 @@ def load(name: str, device: torch.device) -> VGG:
 
 def objective(network: VGG, content: Tensor, style: Tensor) -> Objective:
     """What stylelab minimises in a transfer with the defaults."""
-    return transfer_objective(
-        network, content, [style], [ALPHA_BETA], [equal_weights(STYLE_LAYERS)]
-    )
+    return transfer_objective(network, [Transfer(content, style, ALPHA_BETA)])
 
 
 def synchronise(device: torch.device) -> None:
@@ -70,7 +68,7 @@ def at_work(contender: Textbook | Stylelab) -> Iterator[None]:
 
     A step is done first, since after another contender's there is nothing to keep.
     """
-    with heap.kept() if isinstance(contender, Stylelab) else nullcontext():
+    with heap.freed_memory_kept() if isinstance(contender, Stylelab) else nullcontext():
         contender.step()
         yield
 

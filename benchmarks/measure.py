@@ -17,10 +17,11 @@ import stylelab
 from benchmarks import contenders
 from benchmarks.contenders import NAMES, Stylelab, synchronise
 from benchmarks.textbook import Textbook, TextbookLoss
-from stylelab import images
 from stylelab.engine import heap
+from stylelab.engine.coarse_to_fine import transfer_coarse_to_fine
 from stylelab.lbfgs import lbfgs
-from stylelab.vgg import STYLE_LAYERS
+from stylelab.synthesis import Transfer
+from stylelab.vgg import STYLE_LAYERS, resize
 
 ROOT = Path(__file__).parents[1]
 PANELS = tuple(f"conv{group}_2" for group in range(1, 6))
@@ -89,16 +90,13 @@ def _until(goal: float, vgg, content, style, levels: int, coarse_steps: int, mos
     synchronise(content.device)
     began, start = time.perf_counter(), content
     if levels > 1:
-        small = (images.resize(image, _half(image)) for image in (content, style))
-        result = stylelab.transfer(
-            vgg,
-            *small,
-            alpha_beta=contenders.ALPHA_BETA,
-            levels=levels - 1,
-            steps=coarse_steps,
-            progress=False,
+        small = Transfer(
+            *(resize(image, _half(image)) for image in (content, style)), contenders.ALPHA_BETA
         )
-        start = images.resize(result.images, tuple(content.shape[2:])).to(content)
+        result = transfer_coarse_to_fine(
+            vgg, [small], levels=levels - 1, steps=coarse_steps, progress=False
+        )
+        start = resize(result.images, tuple(content.shape[2:])).to(content)
     before, records = time.perf_counter() - began, []
     objective = contenders.objective(vgg, content, style)
     with ExitStack() as on:
@@ -108,7 +106,7 @@ def _until(goal: float, vgg, content, style, levels: int, coarse_steps: int, mos
             if loss <= goal or state.step == most:
                 break
             if len(records) == 1:
-                on.enter_context(heap.kept())
+                on.enter_context(heap.freed_memory_kept())
     reached = records[-1][0] if loss <= goal else None
     return {"seconds": reached, "steps": state.step, "coarse_seconds": before, "records": records}
 
@@ -142,15 +140,8 @@ def finish(
 
         def work() -> None:
             nonlocal result
-            result = stylelab.transfer(
-                vgg,
-                content,
-                style,
-                alpha_beta=contenders.ALPHA_BETA,
-                levels=levels,
-                steps=steps,
-                progress=False,
-            )
+            asked = [Transfer(content, style, contenders.ALPHA_BETA)]
+            result = transfer_coarse_to_fine(vgg, asked, levels=levels, steps=steps, progress=False)
 
         result = None
         seconds.append(timed(work, device))

@@ -8,7 +8,7 @@ import sys
 import torch
 
 from benchmarks import contenders
-from stylelab.networks import pick_device
+from stylelab.engine.devices import pick_device
 
 
 def peak(device: torch.device) -> int:

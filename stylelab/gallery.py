@@ -87,10 +87,7 @@ def is_here(name: str) -> bool:
 
 
 def open(name: str, size: int | None = None) -> Tensor:
-    """The image of this name, `(1, 3, H, W)`, float32 sRGB in [0, 1].
-
-    `size` is the longer side in pixels. Raises what `path` and `images.load_image` raise.
-    """
+    """The image of this name, as `images.load_image` gives it; raises what it and `path` raise."""
     return images.load_image(path(name), size)
 
 

@@ -56,8 +56,7 @@ def _dot(a: Tensor, b: Tensor) -> Tensor:
 class _History:
     """The last m pairs (s, y) of N problems in one preallocated ring, and their inner products.
 
-    Pairs are scaled to s.y = 1, which changes no formula. A pair that does not count for an image
-    is zero there, and so leaves its direction alone.
+    Pairs are scaled to s.y = 1, which changes no formula; those that do not count are zero.
     """
 
     def __init__(self, length: int, like: Tensor) -> None:

@@ -83,9 +83,8 @@ def fetch(name: str) -> Path:
 def load(name: str, *, pooling: str | None = None, device: str | torch.device = "cpu") -> VGG:
     """A frozen network, ready to use.
 
-    Trained networks and files are rescaled so that each filter's mean activation over a few
-    photographs is 1 (paper, section 2). `vgg19-mini` has that scale in its readouts. `random` is
-    left as it is made, at about that scale.
+    It is rescaled so that each filter's mean activation over a few photographs is 1 (section 2).
+    `vgg19-mini` has that scale in its readouts; `random` is left as it is made, at about that.
 
     Args:
         name: a name out of `names()`, `random:SEED`, or the path of a weights file. A file's input

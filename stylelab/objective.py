@@ -17,9 +17,7 @@ from stylelab.errors import SettingError
 from stylelab.losses import content_loss, gram_matrix, style_layer_loss, total_variation
 from stylelab.vgg import VGG
 
-# Pixels evaluated at a time on a CPU. Maps of more do not stay in its caches, and then a larger
-# batch is slower than its images one after the other.
-CPU_PIXELS = 2**18
+CPU_PIXELS = 2**18  # evaluated at a time on a CPU: maps of more do not stay in its caches
 Losses = dict[str, Tensor]  # "content conv4_2", "style conv1_1", ... to that weighted loss, (N,)
 
 

@@ -2,12 +2,7 @@
 
 An optimiser yields states. *Hooks* are generators wrapped around it, one around the other. A hook
 sees each state before the next step begins; it may look, wait, save, or end the run by returning.
-Progress bars, checkpoints, memory warnings and pause buttons are hooks:
-
-    def report(run, states):
-        for state in states:
-            print(state.step, state.loss)
-            yield state
+Progress bars, checkpoints, memory warnings and pause buttons are hooks; see `show_progress`.
 """
 
 import time
@@ -126,11 +121,11 @@ def optimise(
         nonlocal stuck, finished
         for state in optimiser(objective.value_and_grad, run.start, resume=run.resume):
             run.resume = None  # large
-            yield state
             if state.step % CHECK == 0:  # waits for the device
                 refusing = state.refused >= STUCK
                 stuck, finished = bool(refusing.any()), bool(refusing.all())
             finished = finished or state.step >= steps
+            yield state
             if finished:
                 return
 
@@ -146,6 +141,8 @@ def optimise(
     except KeyboardInterrupt:
         if state is None:
             raise
+    if state is None:
+        raise SettingError("a hook ended the run before its first state")
     losses = [*run.earlier, *losses]
     history = {name: torch.stack([row[name] for row in losses]).cpu() for name in losses[0]}
     images = state.best.detach().clamp(0, 1).float().cpu()  # waits for the device

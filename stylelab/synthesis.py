@@ -23,6 +23,7 @@ from stylelab.optimisation import Hook, Result, optimise, white_noise
 from stylelab.vgg import CONTENT_LAYER, STYLE_LAYERS, VGG, check_image, resize
 
 STARTS = ("content", "style", "noise")
+HEAVIEST = 1e30  # squares and sums of weights stay finite
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,20 +57,21 @@ class Transfer:
         for name in ("content", "style"):
             check_image(getattr(self, name), name)
         for name in ("alpha_beta", "tv_weight"):
-            _check_weight(getattr(self, name), name)
-        if not isinstance(self.style_layers, (Sequence, Mapping)) or not self.style_weights:
-            raise SettingError(f"style_layers must name layers, got {self.style_layers!r}")
+            _check_number(getattr(self, name), name, HEAVIEST)
+        several = isinstance(self.style_layers, (Sequence, Mapping)) and len(self.style_layers)
+        if not several or not all(isinstance(name, str) for name in self.layers):
+            got = f"got {self.content_layer!r} and {self.style_layers!r}"
+            raise SettingError(f"content_layer and style_layers must name layers; {got}")
         for layer, weight in self.style_weights.items():
-            _check_weight(weight, f"the weight of style layer {layer}")
+            _check_number(weight, f"the weight of style layer {layer}", HEAVIEST)
         if self.init not in STARTS:
             raise SettingError(f"init must be one of {', '.join(STARTS)}, got {self.init!r}")
-        if type(self.seed) is not int or not 0 <= self.seed < 2**63:
-            raise SettingError(f"seed must be a whole number, 0 or more, got {self.seed!r}")
+        _check_number(self.seed, "seed", 2**63 - 1, whole=True)
 
     @property
     def layers(self) -> tuple[str, ...]:
         """The layers that are matched."""
-        return (self.content_layer, *self.style_weights)
+        return (self.content_layer, *self.style_layers)
 
     @property
     def style_weights(self) -> dict[str, float]:
@@ -127,8 +129,9 @@ def transfer_batch(
         SettingError: for content images of different sizes, or images too small for the network.
         NetworkError: for a layer that the network does not have.
     """
-    if not transfers or len({tuple(one.content.shape) for one in transfers}) > 1:
-        raise SettingError("transfers must be one or more, with content images of one size")
+    is_list = isinstance(transfers, Sequence) and all(isinstance(t, Transfer) for t in transfers)
+    if not is_list or len({tuple(one.content.shape) for one in transfers}) != 1:
+        raise SettingError("transfers must be a list of Transfers, with content images of one size")
     start = transfer_start(network, transfers) if start is None else _place(network, start)
     options = {"hooks": hooks, "progress": progress, "label": "transfer"}
     return optimise(transfer_objective(network, transfers), start, steps, **options)
@@ -137,15 +140,10 @@ def transfer_batch(
 def transfer_objective(network: VGG, transfers: Sequence[Transfer]) -> Objective:
     """Equation 7 for a batch: what `transfer_batch` minimises."""
     layers = list(dict.fromkeys(one.content_layer for one in transfers))
-    features = _targets(
-        [one.content for one in transfers],
-        lambda image: content_representation(network, _place(network, image), layers),
-    )
     used = list(dict.fromkeys(layer for one in transfers for layer in one.style_weights))
-    grams = _targets(
-        [one.style for one in transfers],
-        lambda image: style_representation(network, _place(network, image), used),
-    )
+    contents, styles = [one.content for one in transfers], [one.style for one in transfers]
+    features = _targets(content_representation, network, contents, layers)
+    grams = _targets(style_representation, network, styles, used)
     alphas = _columns(network, [{one.content_layer: one.alpha_beta} for one in transfers])
     weights = _columns(network, [one.style_weights for one in transfers])
     terms = [ContentTerm(layer, target, alphas[layer]) for layer, target in features.items()]
@@ -159,12 +157,9 @@ def transfer_start(network: VGG, transfers: Sequence[Transfer]) -> Tensor:
     """The images `(N, 3, H, W)` that a batch starts from, on the network's device."""
     starts = []
     for one in transfers:
-        size = one.content.shape[2:]
-        if one.init == "noise":
-            starts.append(_place(network, white_noise(*size, [one.seed])))
-        else:
-            image = one.content if one.init == "content" else one.style
-            starts.append(resize(_place(network, image), tuple(size)))
+        size = tuple(one.content.shape[2:])
+        image = white_noise(*size, [one.seed]) if one.init == "noise" else getattr(one, one.init)
+        starts.append(resize(_place(network, image), size))
     return torch.cat(starts)
 
 
@@ -187,6 +182,7 @@ def reconstruct_content(
         seed: of the white noise, the same for all images.
         network, steps, progress, hooks: as `transfer_batch` takes them; it raises the same.
     """
+    _check_number(seed, "seed", 2**63 - 1, whole=True)
     image = _place(network, check_image(content, "content"))
     targets = content_representation(network, image, layers)
     weights = _columns(network, [equal_weights([layer]) for layer in layers])
@@ -202,7 +198,7 @@ def reconstruct_style(
     style: Tensor,
     subsets: Sequence[Sequence[str]],
     *,
-    size: tuple[int, int] | None = None,
+    size: int | tuple[int, int] | None = None,
     steps: int = 500,
     seed: int = 0,
     progress: bool = True,
@@ -213,27 +209,33 @@ def reconstruct_style(
     Args:
         style: `(1, 3, H, W)`, sRGB in [0, 1].
         subsets: the style layers of each image of the batch, equally weighted (w_l = 1/layers).
-        size: (height, width) of the images; the style image's when None.
+        size: of the images, as `resize` takes it; the style image's when None.
         network, steps, seed, progress, hooks: as `reconstruct_content` takes them.
     """
+    _check_number(seed, "seed", 2**63 - 1, whole=True)
     image = _place(network, check_image(style, "style"))
-    targets = style_representation(network, image, [layer for row in subsets for layer in row])
-    weights = _columns(network, [equal_weights(row) for row in subsets])
+    rows = [network.check_layers(row) for row in subsets or ()]
+    targets = style_representation(network, image, [layer for row in rows for layer in row])
+    weights = _columns(network, [equal_weights(row) for row in rows])
     terms = [StyleTerm(layer, target, weights[layer]) for layer, target in targets.items()]
-    start = _place(network, white_noise(*(size or image.shape[2:]), [seed] * len(subsets)))
+    sides = (image if size is None else resize(image, size)).shape[2:]
+    start = _place(network, white_noise(*sides, [seed] * len(subsets)))
     options = {"hooks": hooks, "progress": progress, "label": "style reconstruction"}
     return optimise(Objective(network, terms), start, steps, **options)
 
 
 def _place(network: VGG, image: Tensor) -> Tensor:
     """`image` on the network's device and in its precision, as autograd can use it."""
+    if not isinstance(network, VGG):
+        raise SettingError(f"network must be a VGG, as stylelab.load gives it; got {network!r}")
     image = image.to(network.device, network.dtype)
     return image.clone() if image.is_inference() else image
 
 
-def _targets(images: Sequence[Tensor], represent: Callable) -> dict[str, Tensor]:
-    """What `represent` gives for each image, by layer: `(N, ...)`, or `(1, ...)` if all are one."""
-    found = {id(image): represent(image) for image in {id(i): i for i in images}.values()}
+def _targets(represent: Callable, network: VGG, images: Sequence[Tensor], layers: Sequence) -> dict:
+    """By layer, the representations of images `(N, ...)`; `(1, ...)` if all are the same tensor."""
+    distinct = {id(image): _place(network, image) for image in images}
+    found = {key: represent(network, image, layers) for key, image in distinct.items()}
     rows = list(found.values()) if len(found) == 1 else [found[id(image)] for image in images]
     return {layer: torch.cat([row[layer] for row in rows]) for layer in rows[0]}
 
@@ -245,7 +247,7 @@ def _columns(network: VGG, rows: Sequence[Mapping[str, float]]) -> dict[str, Ten
     return {layer: like.new_tensor([row.get(layer, 0.0) for row in rows]) for layer in layers}
 
 
-def _check_weight(value: object, name: str) -> None:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not 0 <= value <= 1e30:  # sums and squares of these stay finite
-        raise SettingError(f"{name} must be a number from 0 to 1e30, got {value!r}")
+def _check_number(value: object, name: str, most: float, whole: bool = False) -> None:
+    if type(value) not in ((int,) if whole else (int, float)) or not 0 <= value <= most:
+        kind = "whole number" if whole else "number"
+        raise SettingError(f"{name} must be a {kind} from 0 to {most:g}, got {value!r}")

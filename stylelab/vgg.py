@@ -56,6 +56,7 @@ class VGG(nn.Module):
         NetworkError, SettingError: for other widths; for another padding or pooling.
     """
 
+    @torch.inference_mode(False)
     def __init__(
         self,
         widths: Mapping[str, int],
@@ -101,10 +102,10 @@ class VGG(nn.Module):
 
     def check_layers(self, layers: Iterable[str]) -> tuple[str, ...]:
         """`layers` in network order, each once; NetworkError if one is unknown or none is given."""
-        asked = set(layers)
-        if unknown := ", ".join(sorted(map(str, asked - set(self.widths)))):
-            known = ", ".join(self.widths)
-            raise NetworkError(f"network {self.name} has no layer {unknown}; it has {known}")
+        asked = set(map(str, layers if isinstance(layers, Iterable) else [layers]))
+        if unknown := sorted(asked - set(self.widths)):
+            wrong, known = ", ".join(unknown), ", ".join(self.widths)
+            raise NetworkError(f"{self.name} has no layer {wrong}; it has {known}")
         if not asked:
             raise NetworkError("no layer was given; name at least one, such as 'conv4_2'")
         return tuple(layer for layer in self.widths if layer in asked)
@@ -230,4 +231,5 @@ def resize(image: Tensor, size: int | tuple[int, int]) -> Tensor:
         sides = max(1, round(height * scale)), max(1, round(width * scale))
     if sides == (height, width):
         return image
+    image = image.float() if image.element_size() < 4 else image  # not done in half precision
     return F.interpolate(image, sides, mode="bicubic", antialias=True).clamp(0, 1)

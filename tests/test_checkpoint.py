@@ -1,32 +1,39 @@
 """Checkpoints: however a run ends, the same command ends with the same image."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-from stylelab import optimisation, synthesis
-from stylelab.engine import checkpoint, fingerprint
-from stylelab.engine.checkpoint import Checkpoint
+from stylelab import reconstruct_content, reconstruct_style, transfer_batch
+from stylelab.engine import checkpoint
+from stylelab.engine.checkpoint import Checkpoint, keep_in_named_folder
+from stylelab.engine.coarse_to_fine import transfer_coarse_to_fine
 from stylelab.errors import SettingError, StylelabError
-from stylelab.files.local import atomic
-from stylelab.runs import jobs
+from stylelab.objective import Objective
+from stylelab.optimisation import optimise
+from stylelab.synthesis import Transfer
 
 ROOT = Path(__file__).parents[1]
 STEPS = 26  # more than the 20 pairs of the optimiser's history: its ring wraps
+BAD = (5, 9, 10, 22, 23)  # steps whose loss is not finite
 
 
 @pytest.fixture
-def run(tiny_network, tmp_path):
-    """A maker of transfers, of two images at once unless told otherwise."""
+def run(tiny_network):
+    """A maker of transfers, of two images at once."""
     network = tiny_network(dtype=torch.float32)
-    maker = torch.Generator().manual_seed(0)
-    content, *styles = torch.rand(3, 1, 3, 32, 32, generator=maker)
+    content, *styles = torch.rand(3, 1, 3, 16, 16)
 
-    def transfer(place=None, **changed):
-        settings = {"style": styles, "seed": [1, 2], "init": "noise", "steps": STEPS} | changed
-        return synthesis.transfer(network, content, checkpoint=place, progress=False, **settings)
+    def transfer(*hooks, steps=STEPS, content=content, **changed):
+        asked = {"content_layer": "conv2_2", "style_layers": ["conv1_1", "conv2_1"]}
+        asked |= {"init": "noise", "seed": 1} | changed
+        batch = [Transfer(content, style, **asked) for style in styles]
+        options = {"steps": steps, "hooks": hooks, "progress": False}
+        return transfer_batch(network, batch, **options)
 
     return transfer
 
@@ -35,30 +42,20 @@ class Killed(Exception):
     """What stands for the end of a process."""
 
 
-def stop_at(monkeypatch, step, poisoned=()):
-    """L-BFGS ends with `Killed` when state `step` was kept, after which nothing is; at None, never.
+def kill_at(step):
+    """A hook that ends a run after state `step`, after which nothing is written any more."""
 
-    The evaluations `poisoned` give the first image a loss that is not finite.
-    """
-    original = optimisation.lbfgs
-
-    def stopping(value_and_grad, start, resume=None):
-        done = {"evaluations": int(resume["step"]) + 1 if resume else 0}
-
-        def evaluate(image):
-            terms, gradient = value_and_grad(image)
-            if done["evaluations"] in poisoned:
-                terms = {name: value.clone() for name, value in terms.items()}
-                next(iter(terms.values()))[0] = torch.nan
-            done["evaluations"] += 1
-            return terms, gradient
-
-        for state in original(evaluate, start, resume=resume):
+    def hook(run, states):
+        for state in states:
             yield state
             if state.step == step:
                 raise Killed
 
-    monkeypatch.setattr(optimisation, "lbfgs", stopping)
+    return hook
+
+
+def often(path):
+    return Checkpoint(path, seconds=0)
 
 
 def assert_same(result, expected):
@@ -69,244 +66,224 @@ def assert_same(result, expected):
         assert torch.equal(result.history[name], values), name
 
 
-@pytest.mark.parametrize("poisoned", [(), (5, 9, 10, 22, 23)])
-def test_killed_at_any_step_it_ends_with_the_same_image(run, tmp_path, monkeypatch, poisoned):
-    with monkeypatch.context() as patch:
-        stop_at(patch, None, poisoned)
-        expected = run()
-        stays = expected.losses[1:, 0] == expected.losses[:-1, 0]  # where a step is refused
-        assert all(stays[step - 1] for step in poisoned)
+def test_killed_at_any_step_it_ends_with_the_same_image(run, tmp_path, monkeypatch):
+    """Also where steps are refused, one alone and two in a row."""
+    evaluate, count = Objective.value_and_grad, 0
+
+    def poisoned(self, image):
+        nonlocal count
+        terms, gradient = evaluate(self, image)
+        if count in BAD:
+            terms["style conv1_1"][0] = torch.nan
+        count += 1
+        return terms, gradient
+
+    monkeypatch.setattr(Objective, "value_and_grad", poisoned)
+    expected = run()
+    stays = expected.losses[1:, 0] == expected.losses[:-1, 0]
+    assert all(stays[step - 1] for step in BAD)
     for step in range(STEPS):
-        path = tmp_path / f"{step}.safetensors"
-        with monkeypatch.context() as patch:
-            stop_at(patch, step, poisoned)
-            with pytest.raises(Killed):
-                run(Checkpoint(path, seconds=0))
-        with monkeypatch.context() as patch:
-            stop_at(patch, None, poisoned)
-            assert_same(run(Checkpoint(path, seconds=0)), expected)
+        path, count = tmp_path / f"{step}.safetensors", 0
+        with pytest.raises(Killed):
+            run(often(path), kill_at(step))
+        assert count == step + 1
+        assert_same(run(often(path)), expected)
+        assert count == STEPS + 1  # no step was done twice
 
 
-def test_killed_again_and_again(run, tmp_path, monkeypatch):
+def test_killed_again_and_again_also_long_after_the_last_checkpoint(run, tmp_path):
     expected, path = run(), tmp_path / "new" / "run.safetensors"
-    for step in (0, 3, 7, 8, 9, 19, 20, 21, 25):
-        with monkeypatch.context() as patch:
-            stop_at(patch, step)
+    for step in (0, 3, 7, 8, 19, 20, 25):
+        for kept in (often(path), Checkpoint(path)):  # the second writes nothing any more
             with pytest.raises(Killed):
-                run(Checkpoint(path, seconds=0))
-    assert_same(run(path), expected)
+                run(kept, kill_at(step))
+    assert_same(run(Checkpoint(path)), expected)
 
 
 def test_what_is_done_is_not_done_again_until_it_is_removed(run, tmp_path, monkeypatch):
-    path = tmp_path / "run.safetensors"
-    first = run(path)
-    assert path.stat().st_size < 100_000  # no history of the optimiser any more
-
-    def never(*args, **kwargs):
-        raise AssertionError("an optimisation began")
-        yield
-
-    monkeypatch.setattr(optimisation, "lbfgs", never)
-    again = run(path)
+    kept = Checkpoint(tmp_path / "run.safetensors")
+    first = run(kept)
+    monkeypatch.setattr(Objective, "value_and_grad", lambda *_: pytest.fail("an evaluation"))
+    again = run(Checkpoint(kept.path))
     assert_same(again, first)
     assert again.seconds >= first.seconds * 0.5
-    Checkpoint(path).remove()
+    kept.remove()
     assert not list(tmp_path.iterdir())
-    with pytest.raises(AssertionError, match="began"):
-        run(path)
+    with pytest.raises(pytest.fail.Exception):
+        run(Checkpoint(kept.path))
 
 
 @pytest.mark.parametrize("finished", [0, 1])
-def test_levels_that_are_done_are_skipped(run, tmp_path, monkeypatch, finished):
-    asked = {"levels": 2, "style_layers": ["conv1_1"], "content_layer": "conv2_1", "steps": 6}
-    expected, path, begun = run(**asked), tmp_path / "run.safetensors", []
-    original = optimisation.lbfgs
+def test_levels_have_a_file_each_and_those_done_are_skipped(tiny_network, tmp_path, finished):
+    network, first = tiny_network(), []
+    batch = [Transfer(*torch.rand(2, 1, 3, 64, 64).double(), init="noise")]
 
-    def counting(value_and_grad, start, resume=None):
-        begun.append(tuple(start.shape[2:]))
-        for state in original(value_and_grad, start, resume=resume):
+    def watch(run, states):
+        for state in states:
+            if not first or first[-1][0] != run.start.shape[2]:
+                first.append((run.start.shape[2], state.step))
             yield state
-            if len(begun) == finished + 1 and state.step == 4:
+            if killing and run.start.shape[2] == 32 * (finished + 1) and state.step == 4:
                 raise Killed
 
-    monkeypatch.setattr(optimisation, "lbfgs", counting)
+    def run(*hooks):
+        asked = {"levels": 2, "steps": 6, "progress": False, "hooks": hooks}
+        return transfer_coarse_to_fine(network, batch, **asked)
+
+    expected, path, killing = run(), tmp_path / "run.safetensors", True
     with pytest.raises(Killed):
-        run(Checkpoint(path, seconds=0), **asked)
-    begun[:] = [None] * 3
-    assert_same(run(path, **asked), expected)
-    assert begun[3:] == [(16, 16), (32, 32)][finished:]
+        run(often(path), watch)
+    names = ["run.safetensors", "run-2.safetensors"][: finished + 1]
+    assert {file.name for file in tmp_path.iterdir()} == set(names)
+    first, killing, kept = [], False, often(path)
+    assert_same(run(kept, watch), expected)
+    assert first == [(32, 6), (64, 4)] if finished else [(32, 4), (64, 0)]
+    kept.remove()
+    assert not list(tmp_path.iterdir())
 
 
-def test_reconstructions_too(tiny_network, tmp_path, monkeypatch):
-    network, image = tiny_network(), torch.rand(1, 3, 32, 32, dtype=torch.float64)
-    for reconstruct, what in (
-        (synthesis.reconstruct_content, ["conv1_1", "conv2_1"]),
-        (synthesis.reconstruct_style, [["conv1_1"], ["conv1_1", "conv2_1"]]),
-    ):
-        path, asked = tmp_path / reconstruct.__name__, {"steps": 6, "progress": False}
-        expected = reconstruct(network, image, what, **asked)
-        with monkeypatch.context() as patch:
-            stop_at(patch, 4)
-            with pytest.raises(Killed):
-                reconstruct(network, image, what, checkpoint=Checkpoint(path, seconds=0), **asked)
-        assert_same(reconstruct(network, image, what, checkpoint=path, **asked), expected)
+@pytest.mark.parametrize("reconstruct", [reconstruct_content, reconstruct_style])
+def test_reconstructions_too(tiny_network, tmp_path, reconstruct):
+    image, path = torch.rand(1, 3, 32, 32, dtype=torch.float64), tmp_path / "run"
+    layers = ["conv1_1", "conv2_1"]
+    asked = layers if reconstruct is reconstruct_content else [layers[:1], layers]
+
+    def run(*hooks):
+        return reconstruct(tiny_network(), image, asked, steps=6, progress=False, hooks=hooks)
+
+    with pytest.raises(Killed):
+        run(often(path), kill_at(4))
+    assert_same(run(often(path)), run())
 
 
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
         ({"steps": 5}, r"steps \(4 there, 5 here\)"),
-        ({"seed": [1, 3]}, "starting image"),
-        ({"alpha_beta": 1.0}, "weights of content"),
-        ({"content_layer": "conv2_1"}, r"content layers \(conv4_2 there, conv2_1 here\)"),
-        ({"style": [torch.zeros(1, 3, 32, 32)]}, "style to match"),
-        ({"tv_weight": 1.0}, r"total variation \(0\.0 there, 1\.0 here\)"),
-        ({"seed": 1}, "starting image"),
+        ({"seed": 3}, "starting image"),
+        ({"alpha_beta": 1.0}, "weight of content"),
+        ({"style_layers": {"conv1_1": 1.0, "conv2_1": 2.0}}, "weight of style conv2_1"),
+        ({"content_layer": "conv2_1"}, "target of content conv2_2"),
+        ({"content": torch.zeros(1, 3, 16, 16)}, "target of content"),
+        ({"content": torch.zeros(1, 3, 16, 20)}, r"shape \(2 x 3 x 16 x 16 there"),
+        ({"tv_weight": 1.0}, "weight of total variation"),
+        ("network", "network's weights"),
+        ("threads", "device .*99 threads"),
+        ("stylelab", r"stylelab \(.*9\.9 here\)"),
     ],
 )
-def test_the_checkpoint_of_another_run_is_refused(run, tmp_path, changed, said):
+def test_the_checkpoint_of_another_run_is_refused(run, tmp_path, monkeypatch, changed, said):
     path = tmp_path / "run.safetensors"
-    run(path, steps=4)
+    run(Checkpoint(path), steps=4)
     before = path.read_bytes()
-    with pytest.raises(SettingError, match=f"run.safetensors is of another run.*{said}.*Delete it"):
-        run(path, **{"steps": 4} | changed)
+
+    def alter(run, states):
+        if changed == "network":  # in a layer deeper than those that are matched
+            run.objective.network.conv5_1.bias[0] += 1e-3
+        return states
+
+    if changed == "stylelab":
+        monkeypatch.setattr(checkpoint, "__version__", "9.9")
+    if changed == "threads":
+        monkeypatch.setattr(torch, "get_num_threads", lambda: 99)
+    asked = {"steps": 4} | (changed if isinstance(changed, dict) else {})
+    with pytest.raises(SettingError, match=f"run.safetensors is of another run.*{said}"):
+        run(alter, Checkpoint(path), **asked)
     assert path.read_bytes() == before
 
 
-@pytest.mark.parametrize("what", ["network", "threads", "stylelab"])
-def test_what_else_decides_the_result(run, tiny_network, tmp_path, monkeypatch, what):
+@pytest.mark.parametrize("harm", ["cut", "header", "empty", "text", "weights", "folder"])
+def test_a_damaged_checkpoint_is_refused_and_left_alone(run, tmp_path, harm):
     path = tmp_path / "run.safetensors"
-    run(path, steps=2)
-    if what == "stylelab":
-        monkeypatch.setattr(fingerprint, "__version__", "9.9")
-    elif what == "threads":
-        monkeypatch.setattr(torch, "get_num_threads", lambda: 99)
-    else:
-        original = checkpoint.fingerprint
-
-        def other(objective, *rest):
-            with torch.no_grad():
-                objective.network.conv5_1.bias[0] += 1e-3  # deeper than what is matched in content
-            return original(objective, *rest)
-
-        monkeypatch.setattr(checkpoint, "fingerprint", other)
-    with pytest.raises(SettingError, match=f"what differs:.*{what}"):
-        run(path, steps=2)
-
-
-@pytest.mark.parametrize("harm", ["cut", "bit", "empty", "text", "weights", "folder"])
-def test_a_damaged_checkpoint_is_refused_and_left_alone(run, tmp_path, monkeypatch, harm):
-    path = tmp_path / "run.safetensors"
-    stop_at(monkeypatch, 3)
     with pytest.raises(Killed):
-        run(Checkpoint(path, seconds=0))
-    data = bytearray(path.read_bytes())
-    data[-1000] ^= 1
-    whole = bytes(data)
+        run(often(path), kill_at(3))
+    whole = path.read_bytes()
     if harm == "folder":
         path.unlink()
         path.mkdir()
     else:
-        other = {"cut": whole[: len(whole) // 2], "bit": whole, "empty": b"", "text": b"no" * 99}
-        weights = ROOT / "stylelab" / "assets" / "vgg19-mini.safetensors"
-        path.write_bytes(weights.read_bytes() if harm == "weights" else other[harm])
-    with pytest.raises(
-        StylelabError, match="run.safetensors cannot be read as a checkpoint.*delet"
-    ):
-        run(path)
-    assert path.exists()
-
-
-def test_where_it_cannot_be_written_nothing_begins(run, tmp_path):
-    (tmp_path / "file").touch()
-    with pytest.raises(StylelabError, match=r"file/run cannot be written .*another place"):
-        run(tmp_path / "file" / "run")
-
-
-def test_a_full_disk_takes_neither_the_work_nor_the_last_checkpoint(
-    run, tmp_path, monkeypatch, capsys
-):
-    expected, path, kept, writes = run(), tmp_path / "run.safetensors", [], []
-    original = checkpoint.save_file
-
-    def fill(arrays, temporary, metadata):
-        writes.append(len(writes))
-        if len(writes) > 6:
-            Path(temporary).write_bytes(b"half")
-            raise OSError(28, "No space left on device", str(temporary))
-        original(arrays, temporary, metadata)
-        kept[:] = [Path(temporary).read_bytes()]
-
-    with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "save_file", fill)
-        assert_same(run(Checkpoint(path, seconds=0)), expected)
-    said = capsys.readouterr().err
-    assert said.count("run.safetensors cannot be written (No space left on device)") == 1
-    assert "the work goes on, and the last checkpoint is as it was" in said
-    assert path.read_bytes() == kept[0] and [path] == list(tmp_path.iterdir())
-    assert_same(run(path), expected)
+        other = {"cut": whole[: len(whole) // 2], "empty": b"", "text": b"no" * 99}
+        other["weights"] = (ROOT / "stylelab/assets/vgg19-mini.safetensors").read_bytes()
+        other["header"] = whole.replace(b"history ", b"mystery ")
+        path.write_bytes(other[harm])
+    before = path.is_dir() or path.read_bytes()
+    with pytest.raises(StylelabError, match="run.safetensors cannot be read as a checkpoint"):
+        run(Checkpoint(path))
+    assert before == (path.is_dir() or path.read_bytes())
 
 
 @pytest.mark.skipif(os.name == "nt", reason="has no such limit")
-def test_a_file_system_that_refuses(run, tmp_path, capsys):
+def test_a_full_disk_takes_neither_the_work_nor_the_last_checkpoint(run, tmp_path, capsys):
     import resource
 
-    path, limits = tmp_path / "run.safetensors", resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    expected, path = run(), tmp_path / "run.safetensors"
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill(run, states):
+        for state in states:
+            if state.step == 5:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+            yield state
+
     try:
-        with pytest.raises(StylelabError, match=r"run.safetensors cannot be written \(.*too large"):
-            run(path)
+        assert_same(run(often(path), fill), expected)
+        with pytest.raises(StylelabError, match="cannot be written .*large"):
+            run(often(tmp_path / "another"))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert not list(tmp_path.iterdir())
+    said = capsys.readouterr().err
+    assert said.count("run.safetensors cannot be written") == said.count("\n") == 1
+    assert list(tmp_path.iterdir()) == [path]
+    with pytest.raises(Killed):  # it goes on from the state before the disk was full
+        run(often(path), kill_at(5))
+    assert_same(run(Checkpoint(path)), expected)
 
 
 def test_files_half_written_when_a_process_was_killed_are_swept_away(run, tmp_path):
     path = tmp_path / "run.safetensors"
-    with atomic(path) as temporary:
-        left = temporary
-        temporary.write_bytes(b"whole")
-    path.unlink()
-    left.write_bytes(b"half")
+    script = "import os, sys; from stylelab.files.local import atomic\n"
+    script += "with atomic(sys.argv[1]) as file: file.write_bytes(b'half'); os._exit(1)"
+    subprocess.run([sys.executable, "-c", script, str(path)], cwd=ROOT, check=False)
+    assert len(list(tmp_path.iterdir())) == 1
     others = [tmp_path / name for name in (".run-1.safetensors", "run-2.safetensors", ".other")]
     for other in others:
         other.touch()
-    run(path, steps=1)
+    run(Checkpoint(path), steps=1)
     assert sorted(tmp_path.iterdir()) == sorted([path, *others])
 
 
-def test_written_every_so_often(run, tmp_path, monkeypatch):
-    written = []
-    original = Checkpoint.write
-    monkeypatch.setattr(Checkpoint, "write", lambda self: (written.append(1), original(self)))
-    run(Checkpoint(tmp_path / "seldom", seconds=1e6))
-    assert len(written) == 2  # the start, and what it ended with
-    run(Checkpoint(tmp_path / "often", seconds=0))
-    assert len(written) == 2 + STEPS + 1
+@pytest.mark.parametrize(("seconds", "written"), [(1e6, 2), (0, STEPS + 1)])
+def test_written_every_so_often(run, tmp_path, seconds, written):
+    path, seen = tmp_path / "run", set()
+
+    def look(run, states):
+        for state in states:
+            seen.add(path.read_bytes())
+            yield state
+
+    run(Checkpoint(path, seconds=seconds), look)
+    assert len(seen) == written  # at least the start, and what it ended with
 
 
-def test_an_objective_that_is_not_known(run, tmp_path, monkeypatch):
+def test_an_objective_that_is_not_known(tmp_path, monkeypatch):
     class Square:
         def value_and_grad(self, image):
             return {"square": image.square().sum((1, 2, 3))}, 2 * image
 
-    start = torch.ones(1, 3, 4, 4)
-    monkeypatch.setenv(checkpoint.VARIABLE, str(tmp_path / "folder"))
-    assert synthesis.optimise(Square(), start, 2, progress=False).steps == 2
-    with pytest.raises(SettingError, match="needs a stylelab Objective to recognise, got Square"):
-        synthesis.optimise(Square(), start, 2, checkpoint=tmp_path / "run", progress=False)
+    start, quiet = torch.ones(1, 3, 4, 4), {"progress": False}
+    monkeypatch.setenv(checkpoint.FOLDER, str(tmp_path / "folder"))
+    assert optimise(Square(), start, 2, hooks=[keep_in_named_folder], **quiet).steps == 2
+    with pytest.raises(SettingError, match="got Square"):
+        optimise(Square(), start, 2, hooks=[Checkpoint(tmp_path / "run")], **quiet)
 
 
 def test_a_folder_for_all_that_a_notebook_does(run, tmp_path, monkeypatch):
     expected, other = run(), run(seed=3)
-    monkeypatch.setenv(checkpoint.VARIABLE, str(tmp_path / "folder"))
-    monkeypatch.setattr(checkpoint, "SECONDS", 0.0)
-    assert_same(run(), expected)
-    with monkeypatch.context() as patch:
-        stop_at(patch, 7)
-        assert_same(run(), expected)  # it is not done again: nothing stops it
-        with pytest.raises(Killed):
-            run(seed=3)
+    monkeypatch.setenv("STYLELAB_CHECKPOINTS", str(tmp_path / "folder"))
+    monkeypatch.setitem(Checkpoint.__init__.__kwdefaults__, "seconds", 0.0)
+    assert_same(run(keep_in_named_folder), expected)
+    assert_same(run(keep_in_named_folder, kill_at(7)), expected)  # not done again: never at 7
+    with pytest.raises(Killed):
+        run(keep_in_named_folder, kill_at(7), seed=3)
     assert len(list((tmp_path / "folder").iterdir())) == 2
-    assert_same(run(seed=3), other)
-    assert jobs.CHECKPOINTS == checkpoint.VARIABLE
+    assert_same(run(keep_in_named_folder, kill_at(6), seed=3), other)

@@ -1,6 +1,5 @@
 """Images by name: what is in the gallery, where it comes from, and what the cache does."""
 
-import dataclasses
 import functools
 import hashlib
 import http.server
@@ -8,6 +7,7 @@ import io
 import subprocess
 import sys
 import threading
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -16,6 +16,10 @@ from PIL import Image
 from stylelab import gallery
 from stylelab.errors import DownloadError, ImageError, SettingError, StylelabError
 from stylelab.files import local
+
+
+def changed(entry, **values):
+    return SimpleNamespace(**(vars(entry) | values))
 
 
 def picture() -> bytes:
@@ -44,7 +48,7 @@ def requests(tmp_path, monkeypatch):
     serve = functools.partial(Handler, directory=tmp_path / "served")
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), serve) as server:
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        entry = dataclasses.replace(
+        entry = changed(
             gallery.info("neckarfront"),
             source=f"http://127.0.0.1:{server.server_port}/photo.png",
             sha256=hashlib.sha256(picture()).hexdigest(),
@@ -79,7 +83,7 @@ def test_a_file_that_is_not_the_papers_is_replaced(cache, requests):
 
 
 def test_a_changed_file_on_the_web_is_refused(cache, requests, monkeypatch):
-    wrong = dataclasses.replace(gallery.info("neckarfront"), sha256="0" * 64)
+    wrong = changed(gallery.info("neckarfront"), sha256="0" * 64)
     monkeypatch.setitem(gallery.entries(), "neckarfront", wrong)
     with pytest.raises(DownloadError, match="neckarfront.jpg"):
         gallery.open("neckarfront")

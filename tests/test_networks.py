@@ -1,22 +1,23 @@
-"""Weights: namings, input conventions, the common scale, and files that are not weights."""
+"""Networks: namings, input conventions, the common scale, and files that do not fit together."""
 
-import pickle
-from dataclasses import replace
-from pathlib import Path
+import json
+from types import SimpleNamespace
 
 import pytest
 import safetensors.torch
 import torch
 from torch import nn
 
-from stylelab import gallery, networks, rescale
-from stylelab.distil import readouts
-from stylelab.errors import DownloadError, NetworkError, SettingError
+from stylelab import gallery, networks
+from stylelab.engine.devices import pick_device
+from stylelab.errors import NetworkError, SettingError
 from stylelab.files import download
+from stylelab.files.local import sha256_of
 from stylelab.losses import gram_matrix
-from stylelab.vgg import LAYERS, STYLE_LAYERS
+from stylelab.vgg import LAYERS, STYLE_LAYERS, mean_activations
 
-FEATURES = (0, 2, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28, 30, 32, 34)  # torchvision's indices
+FEATURES = (0, 2, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28)  # torchvision's indices of VGG-19
+ALL = LAYERS[:13]
 
 
 @pytest.fixture(autouse=True)
@@ -32,22 +33,27 @@ def plain(tiny_network):
     return {key: value for key, value in state.items() if key.startswith("conv")}
 
 
-def renamed(plain, naming):
-    if naming == "plain":
-        return dict(plain)
-    indices = dict(zip(LAYERS, FEATURES, strict=True))
+def as_torchvision(plain):
+    indices = dict(zip(ALL, FEATURES, strict=True))
     return {f"features.{indices[key[:7]]}{key[7:]}": value for key, value in plain.items()}
 
 
-@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
-@pytest.mark.parametrize("naming", ["plain", "torchvision"])
-def test_a_file_of_the_users(plain, tmp_path, naming, suffix):
-    file, state = tmp_path / f"mine{suffix}", renamed(plain, naming)
-    state["classifier.0.weight"] = torch.zeros(3, 3)
-    torch.save(state, file) if suffix == ".pth" else safetensors.torch.save_file(state, file)
-    network = networks.load(str(file))
-    assert network.name == "mine" and network.sha256 == download.sha256_of(file)
-    assert network.pooling == "avg" and network.layers == LAYERS[:13]
+def load(state, path, header=None):
+    """The network loaded from `path`, where `state` is written."""
+    texts = {"stylelab": json.dumps(header)} if header is not None else None
+    if path.suffix == ".pth":
+        torch.save(state, path)
+    else:
+        safetensors.torch.save_file(state, path, texts)
+    return networks.load(str(path))
+
+
+@pytest.mark.parametrize("file", ["mine.pth", "mine.safetensors"])
+@pytest.mark.parametrize("naming", [dict, as_torchvision])
+def test_a_file_of_the_users(plain, tmp_path, naming, file):
+    network = load(naming(plain) | {"classifier.0.weight": torch.zeros(3, 3)}, tmp_path / file)
+    assert network.name == "mine" and network.sha256 == sha256_of(tmp_path / file)
+    assert network.pooling == "avg" and network.layers == ALL
     image = gallery.open("coffee", 64)
     found = network(image, ["conv1_1"])["conv1_1"]
     mean, deviation = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
@@ -57,49 +63,25 @@ def test_a_file_of_the_users(plain, tmp_path, naming, suffix):
     torch.testing.assert_close(found * ratio, raw)
 
 
-def test_loaded_files_have_mean_activation_one(plain, tmp_path, cache):
-    torch.save(plain, tmp_path / "mine.pth")
-    first = networks.load(str(tmp_path / "mine.pth"))
-    photographs = [gallery.open(name, 256) for name in rescale.PHOTOGRAPHS]
-    means = torch.cat(list(rescale.mean_activations(first, photographs).values()))
+def test_loaded_files_have_mean_activation_one_which_the_cache_remembers(plain, tmp_path, cache):
+    first = load(plain, tmp_path / "mine.pth")
+    photographs = [gallery.open(name, 256) for name in networks.PHOTOGRAPHS]
+    means = torch.cat(list(mean_activations(first, photographs).values()))
     is_one = (means - 1).abs() < 1e-3
     assert (is_one | (means < 1)).all()  # below 1: filters that are as good as silent
     assert is_one.float().mean() > 0.9
-    assert len(list(cache.glob("activations-*-avg.safetensors"))) == 1
-    again = networks.load(str(tmp_path / "mine.pth"))  # now from the cache
-    for key, value in first.state_dict().items():
-        assert torch.equal(value, again.state_dict()[key])
-
-
-def test_a_cache_that_cannot_be_written_to_costs_only_time(plain, tmp_path, cache, monkeypatch):
-    torch.save(plain, tmp_path / "mine.pth")
-    expected = networks.load(str(tmp_path / "mine.pth")).state_dict()
-    for file in cache.iterdir():
-        file.unlink()
-    write = Path.write_bytes
-
-    def refuse(path, data):
-        if path.parent == cache:
-            raise OSError(30, "Read-only file system", str(path))
-        return write(path, data)
-
-    monkeypatch.setattr(Path, "write_bytes", refuse)
-    found = networks.load(str(tmp_path / "mine.pth")).state_dict()
-    assert all(torch.equal(value, found[key]) for key, value in expected.items())
-    assert list(cache.iterdir()) == []
-
-
-def test_rescaling_changes_neither_the_function_nor_the_readouts(tiny_network):
-    network = tiny_network(readouts=True)
-    image = torch.rand(1, 3, 32, 32, dtype=torch.float64)
-    before = network(image, network.layers)
-    grams = {layer: gram_matrix(x, network.readout(layer)) for layer, x in before.items()}
-    means = {layer: x.mean((0, 2, 3)) for layer, x in before.items()}
-    rescale.rescale(network, means)
-    for layer, x in network(image, network.layers).items():
-        scale = means[layer].clamp_min(0.01 * means[layer].mean())[:, None, None]
-        torch.testing.assert_close(x * scale, before[layer])
-        torch.testing.assert_close(gram_matrix(x, network.readout(layer)), grams[layer])
+    (kept,) = cache.iterdir()
+    doubled = {layer: 2 * mean for layer, mean in safetensors.torch.load_file(kept).items()}
+    for means, factor in ((None, 1.0), (doubled, 0.5)):  # from the cache, whatever it says
+        if means:
+            safetensors.torch.save_file(means, kept)
+        again = networks.load(str(tmp_path / "mine.pth"))
+        torch.testing.assert_close(again.conv1_1.weight, factor * first.conv1_1.weight)
+    kept.unlink()
+    cache.rmdir()
+    cache.touch()  # no folder, and none can be made: that costs only time
+    again = networks.load(str(tmp_path / "mine.pth")).state_dict()
+    assert all(torch.equal(value, again[key]) for key, value in first.state_dict().items())
 
 
 def test_the_distilled_naming_has_readouts(plain, tmp_path):
@@ -108,86 +90,88 @@ def test_the_distilled_naming_has_readouts(plain, tmp_path):
     for layer in STYLE_LAYERS:
         state[f"{layer.replace('_', '')}_aux.weight"] = torch.rand(20, 6, 1, 1)
         state[f"{layer.replace('_', '')}_aux.bias"] = torch.rand(20)
-    torch.save({"model": state, "epoch": 20}, tmp_path / "distilled.pth")
-    network = networks.load(str(tmp_path / "distilled.pth"))
-    means = rescale.mean_activations(network, [gallery.open(n, 256) for n in rescale.PHOTOGRAPHS])
-    assert network.units["conv4_2"] == int((means["conv4_2"] > 0.99).sum())  # silent: not counted
+    network = load({"model": state, "epoch": 20}, tmp_path / "distilled.pth")
     assert network.pooling == "max" and network.padding == "reflect"
     assert network.readout("conv4_1").shape == (20, 7) and network.readout("conv4_2") is None
     assert network.units["conv4_1"] == 20
+    image = torch.rand(1, 3, 8, 8)
+    x = nn.functional.pad(image, (1, 1, 1, 1), mode="reflect")
+    x = nn.functional.conv2d(x, plain["conv1_1.weight"], plain["conv1_1.bias"]).relu()
+    aux = (state[f"conv11_aux.{kind}"] for kind in ("weight", "bias"))
+    expected = gram_matrix(nn.functional.conv2d(x, *aux))  # of the features that it predicts
+    found = gram_matrix(network(image, ["conv1_1"])["conv1_1"], network.readout("conv1_1"))
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-3)
 
 
-def test_our_own_format_keeps_distances(tiny_network, tmp_path):
-    network, file = tiny_network(dtype=torch.float32), tmp_path / "own.safetensors"
-    fitted = {"conv2_1": torch.randn(30, 7).double(), "conv4_2": torch.randn(4, 7).double()}
-    readouts.attach(network, fitted, {"conv2_1": 30, "conv4_2": 3})
-    readouts.save(network, file, {"note": "a test"})
-    loaded = networks.load(str(file))
-    assert loaded.padding == "reflect" and loaded.units["conv2_1"] == 30
-    assert loaded.units["conv4_2"] == 3 and loaded.readout("conv2_1").shape == (7, 7)
-    image = torch.rand(1, 3, 32, 32)
-    for layer, matrix in fitted.items():
-        norms = []
-        for net, readout in ((network, matrix.float()), (loaded, loaded.readout(layer))):
-            norms.append(gram_matrix(net(image, [layer])[layer], readout).norm())
-        torch.testing.assert_close(norms[0], norms[1], rtol=5e-3, atol=0)  # half-precision weights
-
-
-def test_known_by_hash_a_copy_of_the_caffe_weights_gets_caffes_input(plain, tmp_path, monkeypatch):
-    file = tmp_path / "copy.pth"
-    torch.save(plain, file)
-    source = replace(networks.SOURCES["vgg19-caffe"], sha256=download.sha256_of(file)[:8])
-    monkeypatch.setitem(networks.SOURCES, "vgg19-caffe", source)
-    x = networks.load(str(file)).input(torch.tensor([0.1, 0.2, 0.3]).reshape(1, 3, 1, 1))
+@pytest.mark.parametrize("digest", [True, False])
+def test_a_copy_of_the_caffe_weights_is_known_by_its_hash(plain, tmp_path, monkeypatch, digest):
+    torch.save(plain, tmp_path / "copy.pth")
+    known = sha256_of(tmp_path / "copy.pth")[:8] if digest else "0" * 8
+    source = SimpleNamespace(**vars(networks.info("vgg19-caffe")) | {"sha256": known})
+    monkeypatch.setitem(networks.sources(), "vgg19-caffe", source)
+    x = networks.load(str(tmp_path / "copy.pth")).input(
+        torch.tensor([0.1, 0.2, 0.3])[None, :, None, None]
+    )
     expected = torch.tensor([0.3, 0.2, 0.1]) * 255 - torch.tensor([103.939, 116.779, 123.68])
-    torch.testing.assert_close(x.flatten(), expected)
+    assert torch.allclose(x.flatten(), expected) == digest
 
 
 def test_random_networks_are_seeded():
     weights = [networks.load(name).conv5_4.weight for name in ("random", "random:0", "random:1")]
     assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
     assert weights[0].std() == pytest.approx((2 / (9 * 512)) ** 0.5, rel=0.01)
-    with pytest.raises(NetworkError, match="whole number"):
-        networks.load("random:x")
 
 
-class Evil:
-    def __reduce__(self):
-        return print, ("executed",)
+NAN = float("nan")
+CHANGES = {  # of a file in our own format; None: without it
+    "a convolution of wrong shape": {"conv2_1.weight": torch.zeros(6, 5, 3, 3)},
+    "a convolution of wrong rank": {"conv2_1.weight": torch.zeros(6)},
+    "a bias of no rank": {"conv1_1.bias": torch.tensor(1.0)},
+    "no first layer": {"conv1_1.weight": None, "conv1_1.bias": None},
+    "no bias": {"conv3_1.bias": None},
+    "a gap": {"conv3_1.weight": None, "conv3_1.bias": None},
+    "no convolution": dict.fromkeys(f"{layer}.{k}" for layer in ALL for k in ("weight", "bias")),
+    "weights that are NaN": {"conv2_1.weight": torch.full((6, 6, 3, 3), NAN)},
+    "an input of wrong shape": {
+        "input.weight": torch.zeros(3, 4, 1, 1),
+        "input.bias": torch.zeros(3),
+    },
+    "half an input": {"input.weight": torch.zeros(3, 3, 1, 1)},
+    "a readout of wrong width": {"readouts.conv1_1": torch.zeros(7, 6)},
+    "a readout of wrong rank": {"readouts.conv1_1": torch.zeros(7)},
+    "a readout of three axes": {"readouts.conv1_1": torch.zeros(7, 7, 1)},
+    "an empty readout": {"readouts.conv1_1": torch.zeros(0, 7)},
+    "a readout of no layer": {"readouts.conv9_1": torch.zeros(7, 7)},
+    "a readout without a name": {"readouts.": torch.zeros(7, 7)},
+    "a readout that is NaN": {"readouts.conv1_1": torch.full((7, 7), NAN)},
+}
+HEADERS = [
+    *({"units": {"conv1_1": count}} for count in (0, -1, 2.5, True, "6", None, 2**40, [6])),
+    *({"units": units} for units in ({"conv9_1": 6}, [6], "six", 6)),
+    {"padding": "wrap"}, {"padding": 1}, {"pooling": "sum"}, {"pooling": ["avg"]},
+]  # fmt: skip
 
 
-@pytest.mark.parametrize("content", ["empty", "text", "truncated", "pickle", "other", "list"])
-def test_files_that_are_not_weights_are_refused(plain, tmp_path, content, capsys):
-    file = tmp_path / "weights.pth"
-    torch.save(plain, file)
-    data = file.read_bytes()
-    made = {"empty": b"", "text": b"not weights\n", "truncated": data[: len(data) // 2]}
-    if content in made:
-        file.write_bytes(made[content])
-    elif content == "pickle":
-        file.write_bytes(pickle.dumps({"conv1_1.weight": Evil()}))
-    else:
-        torch.save([1, 2] if content == "list" else {"fc.weight": torch.zeros(2)}, file)
-    with pytest.raises(NetworkError, match="weights.pth"):
-        networks.load(str(file))
-    assert "executed" not in capsys.readouterr().out
+@pytest.mark.parametrize("what", [*CHANGES, *map(json.dumps, HEADERS)])
+def test_a_file_that_makes_no_network_is_refused_in_one_line(plain, tmp_path, what):
+    header = {"padding": "reflect"} if what in CHANGES else json.loads(what)
+    plain["readouts.conv1_1"] = torch.rand(7, 7)
+    assert load(plain, tmp_path / "good.safetensors", {"units": {"conv1_1": 64}}).layers == ALL
+    state = plain | CHANGES.get(what, {})
+    state = {name: tensor for name, tensor in state.items() if tensor is not None}
+    with pytest.raises(NetworkError, match="mine.safetensors") as caught:
+        load(state, tmp_path / "mine.safetensors", header)
+    assert str(caught.value).count("\n") == 0
 
 
-def test_weights_of_wrong_shapes_are_refused(plain, tmp_path):
-    plain["conv2_1.weight"] = torch.zeros(6, 5, 3, 3)
-    torch.save(plain, tmp_path / "mine.pth")
-    with pytest.raises(NetworkError, match=r"mine.pth is not a VGG-19"):
-        networks.load(str(tmp_path / "mine.pth"))
-
-
-def test_a_named_network_is_downloaded_checked_and_used(plain, tmp_path, monkeypatch, cache):
+def test_a_named_network_is_downloaded_checked_and_used(plain, tmp_path, monkeypatch):
     """The download itself is tested in test_download; here it is replaced by a copy."""
-    published = tmp_path / "published.pth"
-    torch.save(renamed(plain, "torchvision"), published)
-    digest = download.sha256_of(published)
-    source = replace(networks.SOURCES["vgg19"], sha256=digest[:8], file=f"vgg19-{digest[:8]}.pth")
-    monkeypatch.setitem(networks.SOURCES, "vgg19", source)
-    asked = []
+    published, asked = tmp_path / "published.pth", []
+    torch.save(as_torchvision(plain), published)
+    digest = sha256_of(published)
+    changed = {"sha256": digest[:8], "file": f"vgg19-{digest[:8]}.pth"}
+    source = SimpleNamespace(**vars(networks.info("vgg19")) | changed)
+    monkeypatch.setitem(networks.sources(), "vgg19", source)
 
     def fetch(url, path, sha256, **options):
         asked.append((url, sha256))
@@ -202,35 +186,43 @@ def test_a_named_network_is_downloaded_checked_and_used(plain, tmp_path, monkeyp
     assert network.name == "vgg19" and network.sha256 == digest
 
 
-def test_no_download_is_one_sentence(monkeypatch):
-    monkeypatch.setattr(download, "TRIES", 1)
-    source = replace(networks.SOURCES["vgg19"], url="http://127.0.0.1:9/vgg19.pth")
-    monkeypatch.setitem(networks.SOURCES, "vgg19", source)
-    with pytest.raises(DownloadError, match=r"127.0.0.1:9/vgg19.pth.*dcbb9e9d"):
-        networks.load("vgg19")
-
-
-def test_the_embedded_network_is_the_one_shipped():
-    network = networks.load("vgg19-mini")
-    assert network.sha256 == networks.SOURCES["vgg19-mini"].sha256
-    assert network.pooling == "avg" and network.padding == "reflect"
-    assert network.layers == LAYERS[:13]
-    assert all(network.readout(layer) is not None for layer in network.layers)
+def test_the_embedded_network_is_the_one_shipped(monkeypatch):
+    network, source = networks.load("vgg19-mini"), networks.info("vgg19-mini")
+    assert network.sha256 == source.sha256
+    assert network.pooling == "avg" and network.padding == "reflect" and network.layers == ALL
+    assert all(network.readout(layer) is not None for layer in ALL)
     assert [network.units[layer] for layer in STYLE_LAYERS] == [64, 128, 256, 512, 512]
-
-
-def test_a_damaged_embedded_network_is_noticed(monkeypatch):
-    source = replace(networks.SOURCES["vgg19-mini"], sha256="0" * 64)
-    monkeypatch.setitem(networks.SOURCES, "vgg19-mini", source)
-    with pytest.raises(NetworkError, match="reinstall stylelab"):
+    damaged = SimpleNamespace(**vars(source) | {"sha256": "0" * 64})
+    monkeypatch.setitem(networks.sources(), "vgg19-mini", damaged)
+    with pytest.raises(NetworkError, match="reinstall"):
         networks.load("vgg19-mini")
 
 
-def test_unknown_names_and_devices():
-    with pytest.raises(NetworkError, match="no network 'vgg16'; known are vgg19-mini, vgg19"):
-        networks.load("vgg16")
-    with pytest.raises(SettingError, match="device must be auto, cpu, cuda or mps"):
-        networks.pick_device("gpu")
-    with pytest.raises(NetworkError, match="nothing to fetch"):
-        networks.fetch("random")
-    assert networks.pick_device("cpu") == torch.device("cpu")
+@pytest.mark.parametrize("name", ["vgg16", "random:x", "random:-1", "random:٣", "random:1e3", ""])
+def test_unknown_networks(name):
+    with pytest.raises(NetworkError):
+        networks.load(name)
+
+
+def test_devices(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    for name, kind in (("auto", "cuda"), ("cpu", "cpu"), ("cuda", "cuda"), ("cuda:1", "cuda:1")):
+        assert pick_device(name) == torch.device(kind)
+    for name in (
+        "gpu",
+        "cpu:3",
+        "cuda:",
+        "cuda:x",
+        "cuda:-1",
+        "cuda:١",
+        "cuda:2",
+        "mps",
+        "mps:0",
+        "",
+    ):
+        with pytest.raises(SettingError, match="device"):
+            pick_device(name)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert pick_device("auto") == torch.device("cpu")

@@ -1,47 +1,45 @@
-"""The three experiments: batches against single runs, starts, interrupts, refusals."""
+"""The three experiments: what they find, batches against single runs, and the library's door."""
 
+import math
+import re
+
+import numpy as np
 import pytest
 import torch
+from torch import nn
 
-from stylelab import synthesis
-from stylelab.errors import SettingError
-from stylelab.images import resize
+from stylelab import load, reconstruct_content, reconstruct_style, transfer, transfer_batch
+from stylelab.engine.coarse_to_fine import transfer_coarse_to_fine
+from stylelab.errors import NetworkError, SettingError
 from stylelab.losses import gram_matrix
+from stylelab.synthesis import Transfer
+from stylelab.vgg import resize
+
+QUIET = {"steps": 6, "progress": False}
 
 
 def picture(seed=0, height=32, width=40):
     """A smooth random image, (1, 3, H, W)."""
     maker = torch.manual_seed(seed)
     small = torch.rand(1, 3, 5, 5, generator=maker, dtype=torch.float64)
-    return torch.nn.functional.interpolate(small, (height, width), mode="bilinear")
-
-
-QUIET = {"steps": 12, "progress": False}
+    return nn.functional.interpolate(small, (height, width), mode="bilinear")
 
 
 def test_content_reconstruction_finds_the_image_again(tiny_network):
     network, content = tiny_network(), picture()
-    result = synthesis.reconstruct_content(
-        network, content, ["conv1_1", "conv3_1"], steps=150, progress=False
-    )
+    layers = ["conv1_1", "conv3_1"]
+    result = reconstruct_content(network, content, layers, steps=150, progress=False)
     assert result.images.shape == (2, 3, 32, 40)
     assert result.images.min() >= 0 and result.images.max() <= 1
-    shallow = (result.images[0] - content[0]).square().mean()
-    deep = (result.images[1] - content[0]).square().mean()
+    shallow, deep = (result.images - content).square().mean((1, 2, 3))
     assert shallow < 0.005 < 0.5 * deep  # six random filters do not tell all pixels
     assert (result.losses[-1] < 1e-2 * result.losses[0]).all()
 
 
 def test_style_reconstruction_matches_style_and_not_position(tiny_network):
     network, style = tiny_network(), picture()
-    result = synthesis.reconstruct_style(
-        network,
-        style,
-        [["conv1_1"], ["conv1_1", "conv2_1"]],
-        size=(32, 32),
-        steps=80,
-        progress=False,
-    )
+    subsets, asked = [["conv1_1"], ["conv1_1", "conv2_1"]], {"steps": 80, "progress": False}
+    result = reconstruct_style(network, style, subsets, size=(32, 32), **asked)
     assert result.images.shape == (2, 3, 32, 32)
     found = network(result.images.double(), ["conv1_1"])["conv1_1"]
     wanted = network(style, ["conv1_1"])["conv1_1"]
@@ -51,154 +49,183 @@ def test_style_reconstruction_matches_style_and_not_position(tiny_network):
     assert (result.history["style conv2_1"][:, 0] == 0).all()  # not asked for in the first image
 
 
-def test_each_transfer_of_a_batch_is_the_one_made_alone(tiny_network):
-    network, content = tiny_network(), picture()
-    styles, ratios, seeds = [picture(1), picture(2, 36, 32)], [1e-3, 1.0], [3, 4]
-    together = synthesis.transfer(
-        network, content, styles, alpha_beta=ratios, seed=seeds, init="noise", **QUIET
-    )
-    for i in range(2):
-        alone = synthesis.transfer(
-            network, content, styles[i], alpha_beta=ratios[i], seed=seeds[i], init="noise", **QUIET
-        )
-        torch.testing.assert_close(together.images[i : i + 1], alone.images, atol=1e-5, rtol=0)
-        torch.testing.assert_close(together.losses[:, i : i + 1], alone.losses)
+def test_a_batch_of_transfers_equals_each_made_alone(tiny_network):
+    """Also where nothing is the same: images, layers, weights, starts."""
+    network = tiny_network()
+    batch = [
+        Transfer(picture(), picture(1), alpha_beta=1e-3),
+        Transfer(picture(2), picture(3, 36, 32), content_layer="conv2_2", init="noise", seed=7),
+        Transfer(picture(), picture(1), style_layers=["conv2_1", "conv3_1"], init="style"),
+        Transfer(picture(4), picture(4), style_layers={"conv1_2": 0.3, "conv4_1": 2.0}),
+        Transfer(picture(2), picture(1), alpha_beta=0, init="noise", tv_weight=0.1),
+    ]
+    together = transfer_batch(network, batch, **QUIET)
+    for i, one in enumerate(batch):
+        alone = transfer_batch(network, [one], **QUIET)
+        torch.testing.assert_close(together.images[i], alone.images[0])
+        torch.testing.assert_close(together.losses[:, i], alone.losses[:, 0])
+    single = transfer(network, picture(), picture(1), alpha_beta=1e-3, **QUIET)
+    assert torch.equal(single.images, transfer_batch(network, batch[:1], **QUIET).images)
 
 
-@pytest.mark.parametrize("init", ["content", "style", "noise"])
-def test_starts(tiny_network, init):
-    content, style = picture(), picture(1, 36, 32)
-    result = synthesis.transfer(tiny_network(), content, style, init=init, steps=0, progress=False)
-    assert result.steps == 0 and result.images.shape == content.shape
-    if init == "content":
-        torch.testing.assert_close(result.images, content.float())
-    elif init == "style":
-        torch.testing.assert_close(
-            result.images.mean((2, 3)), style.float().mean((2, 3)), atol=0.02, rtol=0
-        )
-    else:
-        assert result.images.std() == pytest.approx(0.2 / 12**0.5, rel=0.05)
+def test_starts(tiny_network):
+    network, content, style = tiny_network(), picture(), picture(1, 36, 32)
+    asked = [Transfer(content, style, init=init) for init in ("content", "style", "noise")]
+    images = transfer_batch(network, asked, steps=0, progress=False).images.double()
+    torch.testing.assert_close(images[:1], content, atol=1e-6, rtol=0)
+    torch.testing.assert_close(images[1:2], resize(style, (32, 40)), atol=1e-6, rtol=0)
+    assert images[2].std() == pytest.approx(0.2 / 12**0.5, rel=0.05)
+    given = transfer_batch(network, asked, steps=0, start=images.flip(0), progress=False).images
+    torch.testing.assert_close(given.double(), images.flip(0))
 
 
 def test_alpha_beta_weighs_content_against_style(tiny_network):
-    content, style = picture(), picture(1)
-    result = synthesis.transfer(
-        tiny_network(),
-        content,
-        style,
-        alpha_beta=[1e-4, 1e2],
-        init="noise",
-        steps=60,
-        progress=False,
-    )
-    content_loss = result.history["content conv4_2"][-1] / torch.tensor([1e-4, 1e2])
-    style_loss = sum(v[-1] for name, v in result.history.items() if name.startswith("style"))
-    assert content_loss[1] < 0.1 * content_loss[0]
-    assert style_loss[0] < 0.1 * style_loss[1]
+    ratios = [1e-4, 1e2]
+    batch = [Transfer(picture(), picture(1), alpha_beta=r, init="noise") for r in ratios]
+    history = transfer_batch(tiny_network(), batch, steps=60, progress=False).history
+    content = history["content conv4_2"][-1] / torch.tensor(ratios)
+    style = sum(values[-1] for name, values in history.items() if name.startswith("style"))
+    assert content[1] < 0.1 * content[0] and style[0] < 0.1 * style[1]
 
 
-def test_each_image_has_its_own_start_and_style_layers(tiny_network):
-    """One batch is what two runs would be."""
-    network = tiny_network()
-    starts, subsets = ["noise", "style"], [["conv1_1"], ["conv2_1", "conv3_1"]]
-    batch = synthesis.transfer(
-        network, picture(), picture(1), init=starts, style_layers=subsets, steps=4, progress=False
-    )
-    for i, (start, subset) in enumerate(zip(starts, subsets, strict=True)):
-        alone = synthesis.transfer(
-            network, picture(), picture(1), init=start, style_layers=subset, steps=4, progress=False
-        )
-        torch.testing.assert_close(batch.images[i], alone.images[0])
-        torch.testing.assert_close(batch.losses[:, i], alone.losses[:, 0])
+def test_coarse_to_fine_carries_each_level_up_to_the_next(tiny_network):
+    network, starts, last = tiny_network(), [], []
+    content, style = (torch.rand(1, 3, *s, dtype=torch.float64) for s in ((134, 150), (128, 130)))
 
+    def watch(run, states):
+        starts.append(run.start)
+        for state in states:
+            yield state
+        last.append(state.best.clamp(0, 1).float())
 
-def test_same_seed_same_bytes_other_seed_other_image(tiny_network):
-    network = tiny_network(dtype=torch.float32)
-
-    def make(seed):
-        return synthesis.transfer(network, picture(), picture(1), init="noise", seed=seed, **QUIET)
-
-    assert torch.equal(make(0).images, make(0).images)
-    assert not torch.allclose(make(0).images, make(1).images, atol=0.05)
-
-
-def test_an_interrupt_leaves_the_best_image_so_far(tiny_network, monkeypatch):
-    network, calls = tiny_network(), []
-    convolve = network.convolve
-
-    def interrupted(layer, x):
-        calls.append(layer)
-        if x.requires_grad and calls.count("conv1_1") == 12:
-            raise KeyboardInterrupt
-        return convolve(layer, x)
-
-    whole = synthesis.transfer(network, picture(), picture(1), steps=8, progress=False)
-    monkeypatch.setattr(network, "convolve", interrupted)
-    result = synthesis.transfer(network, picture(), picture(1), steps=500, progress=False)
-    assert result.interrupted and not whole.interrupted
-    assert 1 < result.steps < 12
-    assert len(result.losses) == result.steps + 1
-    torch.testing.assert_close(result.losses, whole.losses[: result.steps + 1])
-
-
-def test_white_noise_depends_on_its_seed_alone():
-    noise = synthesis.white_noise(6, 7, [5, 6])
-    assert torch.equal(noise[1:], synthesis.white_noise(6, 7, [6]))
-    assert noise.min() >= 0.4 and noise.max() <= 0.6
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"alpha_beta": -1.0}, "alpha_beta must be finite"),
-        ({"alpha_beta": float("nan")}, "alpha_beta must be finite"),
-        ({"alpha_beta": [1.0, 2.0], "seed": [1, 2, 3]}, "alpha_beta has 2 values; give 1 or 3"),
-        ({"init": "zeros"}, "init must be one of content, style, noise"),
-        ({"init": ["noise"] * 2, "seed": [1, 2, 3]}, "init has 2 values; give 1 or 3"),
-        ({"style_layers": [["conv1_1"], []]}, "style_layers is empty"),
-        ({"steps": -1}, "steps must be 0 or more"),
-        ({"style_layers": []}, "style_layers is empty"),
-    ],
-)
-def test_wrong_settings_are_named(tiny_network, options, message):
-    with pytest.raises(SettingError, match=message):
-        synthesis.transfer(tiny_network(), picture(), picture(1), **(QUIET | options))
-
-
-def test_wrong_images_are_named(tiny_network):
-    with pytest.raises(SettingError, match=r"content must be one image \(1, 3, H, W\)"):
-        synthesis.transfer(tiny_network(), picture()[0], picture(1), **QUIET)
-    with pytest.raises(SettingError, match="needs at least 32 pixels"):
-        synthesis.transfer(tiny_network(), picture(), picture(1, 8, 8), **QUIET)
-
-
-def test_coarse_to_fine_carries_each_level_up_to_the_next(tiny_network, monkeypatch):
-    network = tiny_network()
-    maker = torch.Generator().manual_seed(0)
-    content = torch.rand(1, 3, 134, 150, generator=maker, dtype=torch.float64)
-    style = torch.rand(1, 3, 128, 130, generator=maker, dtype=torch.float64)
-    runs, run = [], synthesis.optimise
-
-    def watched(objective, start, steps, **options):
-        result = run(objective, start, steps, **options)
-        runs.append((start, result))
-        return result
-
-    monkeypatch.setattr(synthesis, "optimise", watched)
-    result = synthesis.transfer(network, content, style, steps=3, levels=3, progress=False)
-    starts, results = zip(*runs, strict=True)
+    asked = {"steps": 3, "progress": False, "hooks": [watch]}
+    result = transfer_coarse_to_fine(network, [Transfer(content, style)], levels=3, **asked)
     assert [tuple(start.shape[2:]) for start in starts] == [(33, 37), (67, 75), (134, 150)]
     torch.testing.assert_close(starts[0], resize(content, (33, 37)))
-    for coarse, start in zip(results, starts[1:], strict=False):
-        torch.testing.assert_close(start, resize(coarse.images, start.shape[2:]).double())
-    assert torch.equal(result.images, results[-1].images)
-    assert torch.equal(result.losses, results[-1].losses)
-    assert result.seconds >= sum(each.seconds for each in results)
+    for coarse, start in zip(last, starts[1:], strict=False):
+        torch.testing.assert_close(start, resize(coarse, tuple(start.shape[2:])).double())
+    assert torch.equal(result.images, last[-1]) and result.losses.shape == (4, 1)
+    for levels, said in ((0, "levels"), (5, "5 levels .*side of 8 ")):
+        with pytest.raises(SettingError, match=said):
+            transfer_coarse_to_fine(network, [Transfer(content, style)], levels=levels, **asked)
 
 
-def test_levels_that_leave_too_few_pixels_are_refused(tiny_network):
-    image = torch.rand(1, 3, 100, 120, dtype=torch.float64)
-    with pytest.raises(SettingError, match="with 3 levels the smallest image has a side of 25"):
-        synthesis.transfer(tiny_network(), image, image, steps=1, levels=3, progress=False)
-    with pytest.raises(SettingError, match="levels must be 1 or more, got 0"):
-        synthesis.transfer(tiny_network(), image, image, steps=1, levels=0, progress=False)
+GOOD = torch.full((1, 3, 32, 32), 0.25)
+WRONG_IMAGES = {
+    "uint8": (GOOD * 255).to(torch.uint8),
+    "int64": GOOD.long(),
+    "bool": GOOD.bool(),
+    "complex64": GOOD.to(torch.complex64),
+    "-0.5": GOOD - torch.eye(32) * 0.75,
+    "nan": GOOD + torch.eye(32) * math.nan,
+    "inf": GOOD / (1 - torch.eye(32)),
+    "255": GOOD * 1020,
+    "ndarray": np.full((1, 3, 32, 32), 0.5),
+    "NoneType": None,
+    "str": "photo.jpg",
+    "list": [GOOD],
+    "meta": GOOD.to("meta"),
+    "sparse": GOOD.to_sparse(),
+    "jagged": torch.nested.nested_tensor([GOOD[0]], layout=torch.jagged),
+    "(3, 32, 32)": GOOD[0],
+    "(1, 32, 32, 3)": GOOD.permute(0, 2, 3, 1),
+    "(1, 1, 32, 32)": GOOD[:, :1],
+    "(1, 4, 32, 32)": GOOD[:, [0, 1, 2, 0]],
+    "(2, 3, 32, 32)": GOOD.repeat(2, 1, 1, 1),
+    "(1, 3, 0, 32)": GOOD[:, :, :0],
+}
+
+
+@pytest.mark.parametrize("given", WRONG_IMAGES)
+def test_what_is_no_image_is_named(tiny_network, given):
+    network, wrong = tiny_network(), WRONG_IMAGES[given]
+    calls = {
+        "content": [lambda: transfer(network, wrong, GOOD), lambda: Transfer(wrong, GOOD)],
+        "style": [lambda: transfer(network, GOOD, wrong)],
+    }
+    calls["content"].append(lambda: reconstruct_content(network, wrong, ["conv1_1"]))
+    calls["style"].append(lambda: reconstruct_style(network, wrong, [["conv1_1"]]))
+    for name, each in calls.items():
+        for call in each:
+            with pytest.raises(SettingError) as caught:
+                call()
+            said = str(caught.value)
+            assert said.startswith(f"{name} must be") and "\n" not in said
+            assert given in said.partition("got")[2]
+
+
+NUMBERS = ("a", None, True, -1, math.nan, [1])
+WRONG_SETTINGS = [
+    *(("alpha_beta", value) for value in (*NUMBERS, math.inf, 1.01e30, torch.tensor(1.0))),
+    *(("tv_weight", value) for value in NUMBERS),
+    *(("seed", value) for value in (*NUMBERS, 1.5, 2**63)),
+    *(("steps", value) for value in (*NUMBERS, 1.5)),
+    *(("init", value) for value in ("zeros", None, ["noise"])),
+    *(("content_layer", value) for value in (None, ["conv4_2"], "conv5_4", "")),
+    *(("style_layers", value) for value in ([], {}, None, 3, "conv1_1", [["conv1_1"]], ["fc6"])),
+    *(("style_layers", {"conv1_1": value}) for value in ("a", -1.0, math.nan)),
+    *(("alpha", 1.0), ("levels", 2), ("content_layers", "conv4_2")),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), WRONG_SETTINGS)
+def test_wrong_settings_are_named(tiny_network, name, value):
+    with pytest.raises((SettingError, NetworkError)) as caught:
+        transfer(tiny_network(), GOOD, GOOD, **QUIET | {name: value})
+    said = str(caught.value)
+    assert said.count("\n") == 0 and re.search(f"{name}|has no layer|style layer conv1_1", said)
+
+
+def test_other_wrong_arguments_are_setting_errors(tiny_network):
+    network, one = tiny_network(), Transfer(GOOD, GOOD)
+    for wrong in ("vgg19-mini", None, nn.Linear(1, 1)):
+        for call, *rest in (
+            (transfer, GOOD, GOOD),
+            (transfer_batch, [one]),
+            (reconstruct_content, GOOD, ["conv1_1"]),
+            (reconstruct_style, GOOD, [["conv1_1"]]),
+        ):
+            with pytest.raises(SettingError, match="network must be"):
+                call(wrong, *rest)
+    other = Transfer(torch.rand(1, 3, 40, 32), GOOD)
+    for wrong in (None, [], one, GOOD, [GOOD], iter([one]), "ab", [one, other]):
+        with pytest.raises(SettingError, match="transfers must be"):
+            transfer_batch(network, wrong)
+    for small in (GOOD[..., :31], GOOD[..., :31, :]):
+        for pair in ((small, GOOD), (GOOD, small)):
+            with pytest.raises(SettingError, match="at least 32 pixels"):
+                transfer(network, *pair)
+    for size in ("32", (0, 32), (32.0, 32), (1, 1)):
+        with pytest.raises(SettingError, match="size|too small"):
+            reconstruct_style(network, GOOD, [["conv2_1"]], size=size)
+    with pytest.raises(SettingError, match="seed"):
+        reconstruct_content(network, GOOD, ["conv1_1"], seed="1")
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_images_of_any_floating_type_are_taken(tiny_network, dtype):
+    network, asked = tiny_network(dtype=torch.float32), {"init": "style", **QUIET}
+    pair = picture(0, 64, 64).to(dtype), picture(1, 72, 64).to(dtype)
+    expected = transfer(network, *(image.float() for image in pair), **asked)
+    assert torch.allclose(transfer(network, *pair, **asked).images, expected.images, atol=1e-2)
+    fine = transfer_coarse_to_fine(network, [Transfer(*pair)], levels=2, **QUIET)
+    assert fine.images.isfinite().all()
+
+
+@pytest.mark.parametrize("name", ["tiny", "vgg19-mini"])
+def test_inside_inference_mode_everything_works_and_gives_the_same_bytes(tiny_network, name):
+    def everything():
+        network = tiny_network(dtype=torch.float32) if name == "tiny" else load(name)
+        pair = picture().float(), picture(1).float()
+        batch = [Transfer(*pair), Transfer(*pair[::-1], init="style", tv_weight=1.0)]
+        yield transfer(network, *pair, **QUIET)
+        yield transfer_batch(network, batch, **QUIET)
+        yield transfer_batch(network, batch[:1], start=pair[1], **QUIET)
+        yield reconstruct_content(network, pair[0], ["conv1_1", "conv3_1"], **QUIET)
+        yield reconstruct_style(network, pair[1], [["conv1_1"], ["conv2_1"]], **QUIET)
+
+    expected = [result.images for result in everything()]
+    with torch.inference_mode():  # the network and the images are made in it, too
+        found = [result.images for result in everything()]
+    for images, others in zip(found, expected, strict=True):
+        assert torch.equal(images, others)

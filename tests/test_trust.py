@@ -461,7 +461,7 @@ def test_titles_and_messages_of_the_playground_are_texts(app, monkeypatch):
         app._say(text)
         assert [tag for tag, _ in Tags(app._message.value).found] == ["div"]
         app.controls.content.title = text
-        app._draw()
+        app.refresh()
         assert [tag for tag, _ in Tags(app.preview.value).found] == ["img"]
 
 

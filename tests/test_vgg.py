@@ -1,4 +1,4 @@
-"""The network: against torchvision's own model, and what it refuses."""
+"""The network: against torchvision's own models, its scale, what it refuses; and images for it."""
 
 import pytest
 import torch
@@ -6,50 +6,62 @@ import torchvision
 from torch import nn
 from torch.nn import functional as F
 
-from stylelab import networks
+from stylelab import networks, vgg
 from stylelab.errors import NetworkError, SettingError
-from stylelab.vgg import LAYERS, STYLE_LAYERS, VGG, VGG19_WIDTHS
+from stylelab.losses import gram_matrix
+from stylelab.vgg import LAYERS, STYLE_LAYERS, VGG, check_image, resize
 
 NARROW = dict.fromkeys(LAYERS, 4)
+MEAN, DEVIATION = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+DEPTHS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}  # the table of the VGG paper
 
 
-@pytest.fixture(scope="module")
-def torchvision_vgg():
-    torch.manual_seed(0)
-    return torchvision.models.vgg19(weights=None).features.eval()
-
-
-def test_every_layer_equals_torchvisions(torchvision_vgg, tmp_path):
-    """Random weights, max pooling: all 16 activations after the ReLU."""
-    state = {f"features.{key}": value for key, value in torchvision_vgg.state_dict().items()}
-    network = networks._build(state, {}, tmp_path, "", "max")
-    image = torch.rand(2, 3, 40, 56, generator=torch.manual_seed(1))
-    mean, deviation = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
-    x, expected = (image - mean[:, None, None]) / deviation[:, None, None], []
+@pytest.mark.parametrize(
+    ("model", "naming"), [("vgg19", "torchvision"), ("vgg16", "torchvision"), ("vgg16", "plain")]
+)
+def test_every_activation_equals_torchvisions(model, naming, tmp_path, monkeypatch):
+    """Random weights out of a file, max pooling, and mean activations that are called 1."""
+    with torch.device("meta"):  # without weights for the fully connected layers
+        modules = getattr(torchvision.models, model)(weights=None).features
+    modules.to_empty(device="cpu")
+    for parameter in modules.parameters():
+        nn.init.normal_(parameter, std=(2 / parameter[0].numel()) ** 0.5)
+    layers = [f"conv{g}_{i + 1}" for g, count in enumerate(DEPTHS[model], 1) for i in range(count)]
+    indices = [i for i, module in enumerate(modules) if isinstance(module, nn.Conv2d)]
+    begins = layers if naming == "plain" else [f"features.{index}" for index in indices]
+    state = {
+        f"{begin}.{kind}": getattr(modules[index], kind).detach()
+        for begin, index in zip(begins, indices, strict=True)
+        for kind in ("weight", "bias")
+    }
+    torch.save(state, tmp_path / "weights.pth")
+    monkeypatch.setenv("STYLELAB_CACHE", str(tmp_path))
+    ones = {
+        layer: torch.ones(modules[i].out_channels) for layer, i in zip(layers, indices, strict=True)
+    }
+    monkeypatch.setattr(networks, "mean_activations", lambda network, images: ones)
+    network = networks.load(str(tmp_path / "weights.pth"), pooling="max")
+    network.convolution = F.conv2d
+    image = torch.rand(2, 3, 40, 56)
+    x, expected = (image - MEAN[:, None, None]) / DEVIATION[:, None, None], []
     with torch.no_grad():
-        for module in torchvision_vgg:
-            x = nn.functional.relu(x) if isinstance(module, nn.ReLU) else module(x)
+        for module in modules:
+            x = F.relu(x) if isinstance(module, nn.ReLU) else module(x)
             if isinstance(module, nn.ReLU):
                 expected.append(x)
-    found = network(image, LAYERS)
-    assert list(found) == list(LAYERS)
-    for layer, value in zip(LAYERS, expected, strict=True):
-        torch.testing.assert_close(found[layer], value, msg=layer)
-
-
-def test_widths_are_vgg19s(torchvision_vgg):
-    convolutions = [m.out_channels for m in torchvision_vgg if isinstance(m, nn.Conv2d)]
-    assert list(VGG19_WIDTHS.values()) == convolutions
+    found = network(image, layers)
+    assert list(found) == layers == list(network.layers)
+    for layer, value in zip(layers, expected, strict=True):
+        assert found[layer].shape == value.shape
+        assert (found[layer] - value).abs().max() < 1e-5 * value.abs().max(), layer
 
 
 def test_average_pooling_halves_by_the_mean():
     network = VGG(dict.fromkeys(LAYERS[:3], 3), pooling="avg")
     with torch.no_grad():
-        nn.init.dirac_(network.input.weight)
-        network.input.bias.zero_()
-        for layer in network.layers:
-            nn.init.dirac_(network.get_submodule(layer).weight)  # each layer passes its input on
-            network.get_submodule(layer).bias.zero_()
+        for name in ("input", *network.layers):
+            nn.init.dirac_(network.get_submodule(name).weight)  # each layer passes its input on
+            network.get_submodule(name).bias.zero_()
     image = torch.rand(1, 3, 8, 10)
     found = network(image, ["conv2_1"])["conv2_1"]
     torch.testing.assert_close(found, image.unfold(2, 2, 2).unfold(3, 2, 2).mean((4, 5)))
@@ -67,73 +79,105 @@ def test_reflect_padding_mirrors_what_each_convolution_sees():
         torch.testing.assert_close(network(image, [layer])[layer], x)
 
 
-def test_evaluation_stops_at_the_deepest_layer_asked_for(monkeypatch):
-    network, seen = VGG(NARROW), []
-    convolve = network.convolve
-    monkeypatch.setattr(
-        network, "convolve", lambda layer, x: seen.append(layer) or convolve(layer, x)
-    )
+def test_evaluation_stops_at_the_deepest_layer_asked_for():
+    network, widths = VGG({layer: i for i, layer in enumerate(LAYERS, 1)}), []
+
+    def counting(x, weight, bias, padding):
+        widths.append(len(weight))
+        return F.conv2d(x, weight, bias, padding=padding)
+
+    network.convolution = counting
     found = network(torch.rand(1, 3, 16, 16), ["conv3_1", "conv1_2"])
     assert list(found) == ["conv1_2", "conv3_1"]
-    assert seen == list(LAYERS[:5])
+    assert widths == [1, 2, 3, 4, 5]
 
 
 @pytest.mark.parametrize("padding", ["zeros", "reflect"])
 def test_min_size_is_the_smallest_that_works(padding):
     network = VGG(NARROW, padding=padding)
-    for layer in STYLE_LAYERS:
+    for poolings, layer in enumerate(STYLE_LAYERS):
         least = network.min_size([layer])
+        assert least == {"zeros": 1, "reflect": 2}[padding] * 2**poolings
         network(torch.rand(1, 3, least, least), [layer])
         with pytest.raises(SettingError, match=rf"{layer} of vgg needs at least {least} pixels"):
             network(torch.rand(1, 3, least, least - 1), [layer])
-    deepest = {"zeros": 16, "reflect": 32}[padding]  # what conv5_1 needs: 1 or 2 pixels of its own
-    assert [network.min_size([layer]) for layer in STYLE_LAYERS] == [
-        deepest // 16,
-        deepest // 8,
-        deepest // 4,
-        deepest // 2,
-        deepest,
-    ]
-
-
-def test_a_gradient_reaches_the_image_and_only_the_image():
-    network, image = VGG(NARROW), torch.rand(1, 3, 32, 32, requires_grad=True)
-    network(image, ["conv2_2"])["conv2_2"].sum().backward()
-    assert image.grad.abs().sum() > 0
-    assert all(p.grad is None for p in network.parameters())
 
 
 @pytest.mark.parametrize(
-    ("layers", "message"),
+    ("layers", "named"),
+    [(["conv4_2", "relu9", "fc6"], "fc6, relu9"), ([], "conv4_2"), (["conv5_2"], "conv5_2")],
+)
+def test_unknown_layers_are_named(tiny_network, layers, named):
+    with pytest.raises(NetworkError, match=named):
+        tiny_network()(torch.rand(1, 3, 32, 32), layers)
+
+
+@pytest.mark.parametrize(
+    ("widths", "options", "error"),
     [
-        (
-            ["conv4_2", "relu9", "fc6"],
-            r"^network vgg has no layer fc6, relu9; it has conv1_1, con",
-        ),
-        ([], "^no layer asked for; name at least one, such as 'conv4_2'$"),
-        (["conv5_4"], "conv5_4"),
+        (NARROW, {"padding": "wrap"}, SettingError),
+        (NARROW, {"pooling": "sum"}, SettingError),
+        ({"conv1_2": 4}, {}, NetworkError),
+        ({}, {}, NetworkError),
     ],
 )
-def test_unknown_layers_are_named(layers, message):
-    network = VGG(dict(list(NARROW.items())[:13]))
-    with pytest.raises(NetworkError, match=message):
-        network(torch.rand(1, 3, 32, 32), layers)
+def test_networks_that_cannot_be_made(widths, options, error):
+    with pytest.raises(error, match=next(iter(options), "widths")):
+        VGG(widths, **options)
 
 
-def test_shapes_and_settings_are_checked():
-    with pytest.raises(SettingError, match="padding"):
-        VGG(NARROW, padding="wrap")
-    with pytest.raises(SettingError, match="pooling"):
-        VGG(NARROW, pooling="sum")
-    with pytest.raises(NetworkError, match="leading part"):
-        VGG({"conv1_2": 4})
-    for shape in ((3, 32, 32), (1, 4, 32, 32)):
-        with pytest.raises(SettingError, match=r"\(N, 3, H, W\), got \(.*, 32, 32\)$"):
-            VGG(NARROW)(torch.rand(shape), ["conv1_1"])
-    for height, width in ((7, 20), (20, 7)):
-        with pytest.raises(SettingError, match=f"^image of {width} x {height} pixels is too small"):
-            VGG(NARROW)(torch.rand(1, 3, height, width), ["conv4_1"])
+@pytest.mark.parametrize("shape", [(3, 32, 32), (1, 4, 32, 32), (1, 3, 7, 20), (1, 3, 20, 7)])
+def test_images_that_cannot_be_evaluated(shape):
+    with pytest.raises(SettingError, match=r"\(N, 3, H, W\)|too small"):
+        VGG(NARROW)(torch.rand(shape), ["conv4_1"])
 
 
-def test_a_network_that_no_file_was_read_for_has_no_hash():
-    assert VGG(NARROW).sha256 == ""
+def test_rescaling_changes_neither_the_function_nor_the_readouts(tiny_network):
+    network = tiny_network(readouts=True)
+    del network.readouts["conv2_2"]
+    network.conv2_2.bias[0] = -100.0  # its filter is silent
+    photographs = [torch.rand(1, 3, 32, 40, dtype=torch.float64) for _ in range(2)]
+    image = photographs[0]
+    before, second = (network(photograph, network.layers) for photograph in photographs)
+    grams = {layer: gram_matrix(x, network.readout(layer)) for layer, x in before.items()}
+    means = {
+        layer: (x.mean((0, 2, 3)) + second[layer].mean((0, 2, 3))) / 2
+        for layer, x in before.items()
+    }
+    for layer, found in vgg.mean_activations(network, photographs).items():
+        torch.testing.assert_close(found.double(), means[layer], rtol=1e-5, atol=1e-7)
+    vgg.rescale(network, means)
+    assert network.units["conv2_2"] == 5 and network.units["conv3_1"] == 16
+    for layer, x in network(image, network.layers).items():
+        scale = means[layer].clamp_min(0.01 * means[layer].mean())[:, None, None]
+        torch.testing.assert_close(x * scale, before[layer])
+        if layer != "conv2_2":
+            torch.testing.assert_close(gram_matrix(x, network.readout(layer)), grams[layer])
+
+
+def test_an_image_may_leave_the_range_a_little():
+    image = torch.tensor([-0.0009, 0.5, 1.0009]).expand(1, 3, 4, 3)
+    assert check_image(image) is image
+    for value in (-0.002, 1.002, torch.inf, torch.nan):
+        with pytest.raises(SettingError, match="picture must be"):
+            check_image(torch.full((1, 3, 4, 4), value), "picture")
+
+
+@pytest.mark.parametrize(
+    ("size", "shape"), [(20, (10, 20)), (120, (60, 120)), ((7, 9), (7, 9)), (1, (1, 1))]
+)
+def test_resize_shapes(size, shape):
+    assert resize(torch.rand(2, 3, 30, 60), size).shape == (2, 3, *shape)
+
+
+def test_resize_is_antialiased_and_stays_in_range():
+    stripes = (torch.arange(128) % 2).float().expand(1, 3, 128, 128)
+    assert (resize(stripes, 16)[..., 2:-2] - 0.5).abs().max() < 0.02
+    larger = resize((torch.rand(1, 3, 8, 8) > 0.5).float(), 50)
+    assert larger.min() >= 0 and larger.max() <= 1
+
+
+@pytest.mark.parametrize("size", [0, -3, 2.5, True, "8", None, (8, 0), (8, 8, 8), [8.0, 8]])
+def test_resize_refuses_other_sizes(size):
+    with pytest.raises(SettingError, match="size must be"):
+        resize(torch.rand(1, 3, 8, 8), size)

@@ -1,7 +1,10 @@
 """Winograd's convolution: against the direct sum, forwards and backwards, and where it is used."""
 
+import copy
+
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 from stylelab.engine import winograd
@@ -9,19 +12,18 @@ from stylelab.vgg import LAYERS, VGG
 
 
 def relative(found: torch.Tensor, exact: torch.Tensor) -> float:
-    return float((found - exact).abs().max() / exact.abs().max())
+    return float(((found - exact).abs().max() / exact.abs().max()).detach())
 
 
 @pytest.mark.parametrize("padding", [0, 1, 2])
-@pytest.mark.parametrize("size", [(1, 3, 3), (2, 8, 8), (1, 13, 9), (3, 5, 34)])
+@pytest.mark.parametrize("size", [(1, 5, 3, 3), (2, 5, 8, 8), (1, 5, 13, 9), (3, 5, 5, 34)])
 @pytest.mark.parametrize("memory", [torch.contiguous_format, torch.channels_last])
-def test_it_is_a_convolution_and_so_is_its_gradient(padding, size, memory):
+@pytest.mark.parametrize("strip", [winograd.STRIP, 1])
+def test_it_is_a_convolution_and_so_is_its_gradient(monkeypatch, padding, size, memory, strip):
     """In float64 but for rounding, on sides that tiles of 4 do and do not divide."""
-    maker = torch.Generator().manual_seed(0)
-    count, height, width = size
-    image = torch.randn(count, 5, height, width, generator=maker, dtype=torch.float64)
-    weight = torch.randn(7, 5, 3, 3, generator=maker, dtype=torch.float64)
-    bias = torch.randn(7, generator=maker, dtype=torch.float64)
+    monkeypatch.setattr(winograd, "STRIP", strip)
+    image = torch.randn(size, dtype=torch.float64)
+    weight, bias = torch.randn(7, 5, 3, 3).double(), torch.randn(7).double()
     results = []
     for fast in (False, True):
         x = image.contiguous(memory_format=memory).requires_grad_()
@@ -36,70 +38,71 @@ def test_it_is_a_convolution_and_so_is_its_gradient(padding, size, memory):
 
 
 def test_in_single_precision_it_errs_little_more_than_the_direct_sum():
-    maker = torch.Generator().manual_seed(0)
-    x = torch.rand(1, 256, 24, 24, generator=maker)
-    weight = torch.randn(256, 256, 3, 3, generator=maker) / 48
+    x, weight = torch.rand(1, 256, 24, 24), torch.randn(256, 256, 3, 3) / 48
     exact = F.conv2d(x.double(), weight.double(), padding=1)
     found = winograd.conv2d(x, winograd.transform_filters(weight), torch.zeros(256), 1)
     assert relative(found, exact) < 2e-5
 
 
-def test_strips_do_not_show(monkeypatch):
-    maker = torch.Generator().manual_seed(0)
-    x, weight = torch.rand(2, 4, 30, 10, generator=maker), torch.rand(4, 4, 3, 3, generator=maker)
-    filters, bias = winograd.transform_filters(weight), torch.zeros(4)
-    whole = winograd.conv2d(x, filters, bias, 1)
-    monkeypatch.setattr(winograd, "STRIP", 1)
-    torch.testing.assert_close(winograd.conv2d(x, filters, bias, 1), whole)
-
-
 @pytest.fixture
 def wide():
     """A VGG whose group 2 is wide enough, with random weights."""
-    maker = torch.Generator().manual_seed(0)
     network = VGG(dict(zip(LAYERS[:4], (8, 8, 376, 8), strict=True)), name="wide")
     for parameter in network.parameters():
-        parameter.data = torch.randn(parameter.shape, generator=maker) / parameter[0].numel() ** 0.5
+        parameter.data = torch.randn(parameter.shape) / parameter[0].numel() ** 0.5
+    network.convolution = winograd.Convolution()
     return network
 
 
-def test_the_network_is_the_same_with_it_and_without(wide, monkeypatch):
-    image = torch.rand(2, 3, 20, 28, generator=torch.Generator().manual_seed(1))
+@pytest.mark.parametrize("size", [(16, 16), (20, 28), (18, 30)])
+def test_a_network_and_its_gradient_are_the_same_with_it_and_without(wide, size):
+    image, results = torch.rand(2, 3, *size), []
+    for convolution in (wide.convolution, F.conv2d):
+        wide.convolution = convolution
+        x = image.clone().requires_grad_()
+        found = wide(x, LAYERS[:4])
+        loss = sum(features.square().mean() for features in found.values())
+        results.append((*found.values(), *torch.autograd.grad(loss, x)))
+    for fast, exact in zip(*results, strict=True):
+        assert relative(fast, exact) < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("changed", "uses"),
+    [(None, 2), ("narrow", 0), ("double", 0), ("learning", 1), ("frozen again", 2)],
+)
+def test_it_is_used_for_wide_frozen_layers_in_single_precision(wide, monkeypatch, changed, uses):
     calls, convolve = [], winograd.conv2d
     monkeypatch.setattr(winograd, "conv2d", lambda *a: calls.append(a[0].shape) or convolve(*a))
-    fast = wide(image, LAYERS[:4])
-    assert calls == [(2, 8, 10, 14), (2, 376, 10, 14)]
-    monkeypatch.setattr(winograd, "MIN_MAPS", 10**9)
-    for layer, exact in wide(image, LAYERS[:4]).items():
-        assert relative(fast[layer], exact) < 1e-5, layer
+    if changed == "narrow":
+        wide.conv2_1.weight.data = wide.conv2_1.weight[:8].clone()
+        wide.conv2_1.bias.data = wide.conv2_1.bias[:8].clone()
+        wide.conv2_2.weight.data = wide.conv2_2.weight[:, :8].clone()
+    elif changed == "double":
+        wide.double()
+    elif changed:
+        wide.conv2_1.weight.requires_grad_(changed == "learning")
+    wide(torch.rand(2, 3, 20, 28, dtype=wide.dtype), LAYERS[:4])
+    assert calls == [(2, 8, 10, 14), (2, 376, 10, 14)][2 - uses :]
 
 
-@pytest.mark.parametrize("size", [(16, 16), (20, 28), (18, 30)])
-def test_so_is_the_gradient_through_the_network(wide, monkeypatch, size):
-    image = torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(1))
-    gradients = []
-    for least in (winograd.MIN_MAPS, 10**9):
-        monkeypatch.setattr(winograd, "MIN_MAPS", least)
-        x = image.clone().requires_grad_()
-        loss = sum(features.square().mean() for features in wide(x, LAYERS[:4]).values())
-        gradients += torch.autograd.grad(loss, x)
-    assert relative(*gradients) < 1e-4
-
-
-def test_filters_follow_the_weights(wide):
+def test_filters_follow_the_weights_and_copies_have_their_own(wide):
     image = torch.rand(1, 3, 12, 12)
-    before = wide(image, ["conv2_1"])["conv2_1"]
+
+    def found(network):
+        return network(image, ["conv2_1"])["conv2_1"]
+
+    before, copied = found(wide), copy.deepcopy(wide)
+    for change in (
+        lambda conv: conv.weight.mul_(2),
+        lambda conv: conv.load_state_dict({"weight": conv.weight * 2, "bias": conv.bias}),
+        lambda conv: setattr(conv, "weight", nn.Parameter(conv.weight * 2, requires_grad=False)),
+    ):
+        with torch.no_grad():
+            change(wide.conv2_1)
+            wide.conv2_1.bias.mul_(2)
+        torch.testing.assert_close(found(wide), before.mul_(2))
+    assert relative(found(copied), before / 8) < 1e-6
     with torch.no_grad():
-        wide.get_submodule("conv2_1").weight.mul_(2)
-        wide.get_submodule("conv2_1").bias.mul_(2)
-    torch.testing.assert_close(wide(image, ["conv2_1"])["conv2_1"], 2 * before)
-
-
-def test_weights_that_learn_and_double_precision_are_left_to_torch(wide):
-    weight = wide.get_submodule("conv2_1").weight
-    x = torch.rand(1, 8, 4, 4)
-    assert winograd.suits(x, weight)
-    assert not winograd.suits(x.double(), weight)
-    assert not winograd.suits(x, weight[:10])
-    weight.requires_grad_()
-    assert not winograd.suits(x, weight)
+        copied.conv2_1.weight.zero_()
+    assert found(copied).std((2, 3)).max() == 0 and relative(found(wide), before) < 1e-6

@@ -10,7 +10,6 @@ training. NETWORK is a name or a `.safetensors` file.
 
 import argparse
 import json
-from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -35,7 +34,7 @@ def table(errors: dict, agreement: dict) -> str:
 
 
 def align(
-    student: VGG, teacher: VGG, files: Sequence[Path], size: int = 256
+    student: VGG, teacher: VGG, files: Sequence[Path]
 ) -> dict[str, torch.Tensor]:
     """The readouts of a finished student, turned to where they come nearest to the teacher's.
 
@@ -43,12 +42,11 @@ def align(
     features themselves, Q R with the orthonormal Q that fits best on `files` is needed (orthogonal
     Procrustes problem): `(m, N_l + 1)` per layer.
     """
-    products, aligned = defaultdict(int), {}
-    for layer, x, y in readouts.features_and_targets(student, teacher, files, size):
-        products[layer] += y @ x.T / x.shape[1]
-    for layer, product in products.items():
+    aligned = {}
+    for layer, matrix in readouts.moments(student, teacher, files).items():
         readout = student.readout(layer).cpu().double()
-        u, _, v = torch.linalg.svd(product @ readout.T, full_matrices=False)
+        n = readout.shape[1]
+        u, _, v = torch.linalg.svd(matrix[n:, :n] @ readout.T, full_matrices=False)
         aligned[layer] = u @ v @ readout
     return aligned
 

@@ -4,21 +4,18 @@ A setting that the widgets cannot show is refused with a message, never rounded 
 """
 
 import math
-from collections.abc import Callable
 
 import ipywidgets as widgets
 import traitlets
 
 from stylelab import networks
-from stylelab.app.image_choice import UPLOAD_LIMIT, ImageChoice, Report
+from stylelab.app.image_choice import UPLOAD_LIMIT, Handlers, ImageChoice
 from stylelab.errors import SettingError
 from stylelab.runs.options import Option
-from stylelab.runs.settings import LIVE, OPTIONS, Settings
+from stylelab.runs.settings import OPTIONS, Settings
 from stylelab.vgg import LAYERS, STYLE_LAYERS
 
 CONTENT_LAYERS = tuple(layer for layer in LAYERS if layer <= "conv5_1")  # of vgg19-mini
-ONE_SIZE = "levels"  # a session works at one size, so this setting has no control
-ROW = {"width": "100%", "margin": "1px 0"}
 
 
 class Controls(widgets.VBox):
@@ -28,7 +25,7 @@ class Controls(widgets.VBox):
         settings: what the controls show first.
         content: the first content image: a name of the gallery, or the path of a file.
         style: the first style image.
-        report: shows an error message.
+        handler: makes a function an event handler that shows errors on the page.
 
     Attributes:
         by_setting: the widget of each setting, by its name in `Settings`.
@@ -37,22 +34,21 @@ class Controls(widgets.VBox):
         StylelabError: if an image cannot be had, or the controls cannot show the settings.
     """
 
-    def __init__(self, settings: Settings, content: str, style: str, report: Report) -> None:
-        self.content = ImageChoice("content", content, report)
-        self.style_image = ImageChoice("style", style, report)
-        choices = {
-            "network": sorted({settings.network, *filter(networks.is_cached, networks.names())}),
-            "content_layer": CONTENT_LAYERS,
-        }
+    def __init__(self, settings: Settings, content: str, style: str, handler: Handlers) -> None:
+        self.content = ImageChoice("content", content, handler)
+        self.style_image = ImageChoice("style", style, handler)
+        local = sorted({settings.network, *filter(networks.is_cached, networks.names())})
+        choices = {"network": local, "content_layer": CONTENT_LAYERS}
         self.by_setting = rows = {
             name: _widget(option, choices.get(name, option.choices))
             for name, option in OPTIONS.items()
-            if name != ONE_SIZE
+            if name != "levels"  # a session works at one size
         }
+        extent = widgets.HBox([rows["size"], rows["steps"]]).add_class("pair")
+        start = widgets.HBox([rows["init"], rows["seed"]]).add_class("pair")
         parts = [self.content, self.style_image, _text(UPLOAD_LIMIT, "hint"), rows["network"]]
-        parts += [_pair(rows["size"], rows["steps"]), _pair(rows["init"], rows["seed"])]
-        parts += [rows["tv_weight"], _text("These may change while it runs", "heading")]
-        parts += [rows["alpha_beta"], rows["content_layer"]]
+        live = _text("These may change while it runs", "heading")
+        parts += [extent, start, rows["tv_weight"], live, rows["alpha_beta"], rows["content_layer"]]
         parts += [_text("Style layers and their weights", "heading"), rows["style_layers"]]
         super().__init__(parts)
         self.show(settings)
@@ -71,7 +67,7 @@ class Controls(widgets.VBox):
             raise SettingError(
                 f"the network {settings.network} is not on this computer; run stylelab fetch"
             )
-        if getattr(settings, ONE_SIZE) != 1:
+        if settings.levels != 1:
             raise SettingError("the playground works at one size; levels must be 1")
         if unknown := sorted(set(settings.style_layers) - set(STYLE_LAYERS)):
             raise SettingError(f"there is no control for style layer {unknown[0]}")
@@ -87,11 +83,6 @@ class Controls(widgets.VBox):
             if widget:
                 widget.value = value
 
-    def on_live(self, handler: Callable) -> None:
-        """Call `handler` when a setting changes that may do so during a transfer."""
-        for name in LIVE:
-            self.by_setting[name].observe(handler, "value")
-
 
 class LayerWeights(widgets.VBox):
     """A checkbox and a slider for each style layer: together one mapping of weights, `value`."""
@@ -99,17 +90,28 @@ class LayerWeights(widgets.VBox):
     value = traitlets.Dict()
 
     def __init__(self, option: Option) -> None:
-        self.rows = {layer: self._row(layer, option) for layer in STYLE_LAYERS}
-        super().__init__([widgets.HBox(row) for row in self.rows.values()])
-        for child in self.children:
-            child.add_class("layer")
-            for widget in child.children:
-                widget.observe(self._read, "value")
+        self.rows = {}
+        for layer in STYLE_LAYERS:
+            box = widgets.Checkbox(True, description=layer, indent=False, tooltip=f"Match {layer}")
+            slider = widgets.FloatSlider(
+                value=1,
+                min=option.usual[0],
+                max=option.usual[1],
+                description=layer,  # for screen readers; not shown, as the checkbox shows the same
+                tooltip=f"Weight of {layer} relative to the others",
+                readout_format=".1f",
+                continuous_update=False,
+            )
+            self.rows[layer] = box, slider
+            box.observe(self._read, "value")
+            slider.observe(self._read, "value")
+        super().__init__([widgets.HBox(row).add_class("layer") for row in self.rows.values()])
         self.observe(self._show, "value")
 
     def _read(self, _: object) -> None:
-        ticked = {layer: slider for layer, (box, slider) in self.rows.items() if box.value}
-        self.value = {layer: slider.value for layer, slider in ticked.items()}
+        self.value = {
+            layer: slider.value for layer, (box, slider) in self.rows.items() if box.value
+        }
 
     def _show(self, change: dict) -> None:
         for layer, (box, slider) in self.rows.items():
@@ -118,32 +120,11 @@ class LayerWeights(widgets.VBox):
                 slider.value = change["new"][layer]
             box.value = layer in change["new"]
 
-    @staticmethod
-    def _row(layer: str, option: Option) -> tuple[widgets.Checkbox, widgets.FloatSlider]:
-        box = widgets.Checkbox(True, description=layer, indent=False, tooltip=f"Match {layer}")
-        box.layout = widgets.Layout(width="84px", flex="0 0 auto")
-        slider = widgets.FloatSlider(
-            value=1,
-            min=option.usual[0],
-            max=option.usual[1],
-            description=layer,  # for screen readers; not shown, as the checkbox shows the same
-            tooltip=f"Weight of {layer} relative to the others",
-            readout_format=".1f",
-            continuous_update=False,
-            layout={"flex": "1 1 0", "min_width": "0", "width": "auto"},
-        )
-        slider.style.description_width = "0"
-        return box, slider
-
 
 def _widget(option: Option, choices: tuple[str, ...]) -> widgets.Widget:
     """The widget that shows a setting."""
-    look = {
-        "description": option.label,
-        "tooltip": option.help[0].upper() + option.help[1:],
-        "style": {"description_width": "72px"},
-        "layout": ROW,
-    }
+    tip = option.help[0].upper() + option.help[1:]
+    look = {"description": option.label, "tooltip": tip}
     if option.kind is dict:
         return LayerWeights(option)
     if option.kind is int:
@@ -154,16 +135,9 @@ def _widget(option: Option, choices: tuple[str, ...]) -> widgets.Widget:
     if least == 0:
         return widgets.BoundedFloatText(min=0, max=option.most, step=most / 100, **look)
     exponents = {"min": round(math.log10(least)), "max": round(math.log10(most)), "step": 0.05}
-    shown = {"readout_format": ".1e", "continuous_update": False}
-    return widgets.FloatLogSlider(value=least, **exponents, **shown, **look)
-
-
-def _pair(left: widgets.Widget, right: widgets.Widget) -> widgets.HBox:
-    """Two widgets side by side."""
-    left.layout.width, right.layout.width = "54%", "46%"
-    right.style.description_width = "50px"
-    return widgets.HBox([left, right], layout=ROW)
+    look |= {"readout_format": ".1e", "continuous_update": False}
+    return widgets.FloatLogSlider(value=least, **exponents, **look)
 
 
 def _text(html: str, kind: str) -> widgets.HTML:
-    return widgets.HTML(f'<div class="{kind}">{html}</div>', layout=ROW)
+    return widgets.HTML(f'<div class="{kind}">{html}</div>')

@@ -14,9 +14,9 @@ from pathlib import Path
 from string import Template
 
 from stylelab import gallery
-from stylelab.app.live_view import image_tag, jpeg
+from stylelab.app.live_view import picture
 from stylelab.errors import StylelabError
-from stylelab.files.local import ASSETS, atomic
+from stylelab.files.local import atomic
 from stylelab.images import load_image
 
 FIGURE = "preprint_figure3"  # the matrix of style layers by α/β
@@ -32,8 +32,7 @@ def page(path: str | os.PathLike[str] = PAGE) -> object:
     """
     from IPython.display import HTML
 
-    document = _read(Path(path))
-    body = document.partition("<body>")[2].rpartition("</body>")[0]
+    body = _read(Path(path)).partition("<body>")[2].rpartition("</body>")[0]
     if "stylelab-scrubber" not in body:
         raise StylelabError(f"{path} is not a lecture page; make one with lecture.write_page")
     return HTML(body)
@@ -53,73 +52,66 @@ def write_page(
         The path of the page.
 
     Raises:
-        StylelabError: if the run lacks the figure, its record is damaged, or the page cannot be
-            written.
-        ImageError: if a picture cannot be read.
+        StylelabError: if the run lacks the figure, its record is damaged, a picture cannot be
+            read, or the page cannot be written.
     """
     from stylelab.figures import panel_path  # imports matplotlib, which `page` does not need
 
-    run, record_file = Path(run), Path(run, f"{FIGURE}.json")
+    record_file = Path(run, f"{FIGURE}.json")
     try:
         record = json.loads(_read(record_file))
         settings, made = record["settings"], record["results"]["transfers"]
         layers, ratios = [row[-1] for row in settings["style_layers"]], settings["alpha_beta"]
+        chosen = (layers[-1], ratios[len(ratios) // 2])  # shown first
         panels = {
             (layer, ratio): panel_path(run, FIGURE, f"{layer}_{ratio:.0e}")
             for layer in layers
             for ratio in ratios
         }
-        if not panels:
-            raise ValueError("no layers or no ratios")
         height, width = made["size"]
         sources = [record["images"][role] for role in ("content", "style")]
+        names = [source["name"] for source in sources]
         facts = [
             f"Network: {record['network']['name']}, {record['network']['pooling']} pooling",
             f"from {STARTS[settings['init']]}, {made['steps']} steps, {width} x {height} pixels",
             "Images: " + "; ".join(source["credit"] for source in sources),
         ]
-        names = [source["name"] for source in sources]
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise StylelabError(
             f"{record_file} does not describe a matrix of style layers by ratios ({error!r}); "
             "make it again with stylelab figures 06"
         ) from error
-    pictures = {key: jpeg(load_image(panel), quality) for key, panel in panels.items()}
-    originals = [jpeg(gallery.open(name, max(height, width)), quality) for name in names]
-    document = _fill(pictures, originals, " · ".join(facts))
-    with atomic(page) as path:
-        path.write_text(document, encoding="utf-8")
-    return Path(page)
-
-
-def _fill(pictures: dict[tuple[str, float], bytes], originals: list[bytes], facts: str) -> str:
-    """The template with JPEG pictures by layer and ratio, both originals and a line of facts."""
-    layers, ratios = (list(dict.fromkeys(axis)) for axis in zip(*pictures, strict=True))
-    chosen = (layers[-1], ratios[len(ratios) // 2])
+    ticks = {ratio: f"{ratio:.0e}".replace("e-0", "e-") for ratio in ratios}  # as in the figures
     alts = {
-        (name, ratio): f"Style layers up to {name}, α/β = {_short(ratio)}"
-        for name, ratio in pictures
+        (layer, ratio): f"Style layers up to {layer}, α/β = {ticks[ratio]}"
+        for layer, ratio in panels
     }
-    return Template((ASSETS / "lecture.html").read_text("utf-8")).substitute(
+    originals = [gallery.open(name, max(height, width)) for name in names]
+    document = Template(
+        (Path(__file__).parent / "assets/lecture.html").read_text("utf-8")
+    ).substitute(
         pictures="\n".join(
-            image_tag(picture, alts[key], "" if key == chosen else "hidden")
-            for key, picture in pictures.items()
+            picture(
+                load_image(panel), alts[key], "" if key == chosen else "hidden", quality=quality
+            )
+            for key, panel in panels.items()
         ),
-        originals="\n".join(
-            f"<figure>{image_tag(picture, label)}<figcaption>{label}</figcaption></figure>"
-            for label, picture in zip(("photograph", "painting"), originals, strict=True)
-        ),
+        photograph=picture(originals[0], "photograph", quality=quality),
+        painting=picture(originals[1], "painting", quality=quality),
         setting=escape(alts[chosen]),
         chosen=ratios.index(chosen[1]),
         last=len(ratios) - 1,
-        ticks="".join(f"<span>{_short(ratio)}</span>" for ratio in ratios),
+        ticks="".join(f"<span>{tick}</span>" for tick in ticks.values()),
         buttons="\n".join(
             f'<label><input type="radio"{" checked" if layer == chosen[0] else ""}>'
             f"<span>{escape(layer)}</span></label>"
             for layer in layers
         ),
-        facts=escape(facts),
+        facts=escape(" · ".join(facts)),
     )
+    with atomic(page) as path:
+        path.write_text(document, encoding="utf-8")
+    return Path(page)
 
 
 def _read(path: Path) -> str:
@@ -127,13 +119,8 @@ def _read(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise StylelabError(
-            f"{path} does not exist; stylelab figures 06 renders the pictures, and "
-            "stylelab.app.lecture.write_page makes the page"
+            f"{path} does not exist; stylelab figures 06 renders the pictures, "
+            "and stylelab lecture makes the page"
         ) from None
     except (OSError, ValueError) as error:
         raise StylelabError(f"{path} cannot be read ({error})") from error
-
-
-def _short(ratio: float) -> str:
-    """A ratio as the figures write it: 1e-4."""
-    return f"{ratio:.0e}".replace("e-0", "e-")

@@ -10,7 +10,6 @@ import math
 from collections.abc import Mapping, Sequence
 from html import escape
 
-import numpy as np
 from PIL import Image
 from torch import Tensor
 
@@ -22,23 +21,16 @@ POINTS = 150  # at most, on each curve: more cannot be told apart at this width
 DECADES = 6  # at most, on the axis of losses
 
 
-def jpeg(image: Tensor, quality: int = 88) -> bytes:
-    """`image` `(1, 3, H, W)`, sRGB in [0, 1], as a JPEG file."""
+def picture(image: Tensor, alt: str, attributes: str = "", *, quality: int = 88) -> str:
+    """An `<img>` that holds `image` `(1, 3, H, W)`, sRGB in [0, 1], as a JPEG of `quality` 1 to 95.
+
+    `alt` describes it, and may be any text; `attributes` are HTML.
+    """
     pixels = image[0].clamp(0, 1).mul(255).round().byte().permute(1, 2, 0).cpu().numpy()
-    buffer = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, "JPEG", quality=quality)
-    return buffer.getvalue()
-
-
-def image_tag(picture: bytes, alt: str, attributes: str = "") -> str:
-    """An `<img>` that holds a JPEG file, with a description and further HTML attributes."""
-    data = base64.b64encode(picture).decode()
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", quality=quality)
+    data = base64.b64encode(file.getvalue()).decode()
     return f'<img alt="{escape(alt)}" src="data:image/jpeg;base64,{data}" {attributes}>'
-
-
-def picture(image: Tensor, alt: str, *, height: str = "100%") -> str:
-    """An `<img>` of `image` `(1, 3, H, W)`, sRGB in [0, 1], fitted into `height` of CSS."""
-    return image_tag(jpeg(image), alt, f'decoding="sync" style="height: {escape(height)}"')
 
 
 def before_after(before: Tensor, after: Tensor, share: float) -> Tensor:
@@ -70,12 +62,12 @@ def curves(
     """
     names = list(dict.fromkeys(name for _, terms in losses for name in terms))
     rows = [(step, {**terms, "total": sum(terms.values())}) for step, terms in losses]
-    values = [v for _, row in rows for v in row.values() if 0 < v < math.inf]
-    if not values:
-        return _svg("Losses: none yet", "")
-    last = max(steps, rows[-1][0], 1)
-    low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
-    low = max(low, high - DECADES)
+    values = [v for _, row in rows for v in row.values() if 0 < v < math.inf] or [1.0]
+    label, last = "Losses: none yet", max(steps, 1, *(step for step, _ in rows))
+    if rows:
+        label = f"Weighted losses; the total after step {rows[-1][0]} is {rows[-1][1]['total']:.3g}"
+    high = math.ceil(math.log10(max(values)))
+    low = max(math.floor(math.log10(min(values))), high - DECADES)
     high = max(high, low + 1)
 
     def x(step: float) -> float:
@@ -84,40 +76,32 @@ def curves(
     def y(exponent: float) -> float:
         return TOP + (HIGH - TOP - BOTTOM) * (high - exponent) / (high - low)
 
-    parts = []
-    for exponent in range(low, high + 1, 1 if high - low <= 4 else 2):
-        parts.append(
-            f'<path class="grid" d="M{LEFT} {y(exponent):.1f}H{WIDE - RIGHT}"/>'
-            f'<text x="{LEFT - 6}" y="{y(exponent) + 3.5:.1f}" text-anchor="end">10'
-            f'<tspan dy="-4" font-size="8">{exponent}</tspan></text>'
-        )
+    parts = [
+        f'<path class="grid" d="M{LEFT} {y(exponent):.1f}H{WIDE - RIGHT}"/>'
+        f'<text x="{LEFT - 6}" y="{y(exponent) + 3.5:.1f}" text-anchor="end">10'
+        f'<tspan dy="-4" font-size="8">{exponent}</tspan></text>'
+        for exponent in range(low, high + 1, 1 if high - low <= 4 else 2)
+    ]
     for step in sorted({0, last // 2, last}):
         parts.append(f'<text x="{x(step):.1f}" y="{HIGH - 6}" text-anchor="middle">{step}</text>')
     for step in changes:
         parts.append(f'<path class="change" d="M{x(step):.1f} {TOP}V{HIGH - BOTTOM}"/>')
-    stride = -(-len(rows) // POINTS)
-    shown = [row for i, row in enumerate(rows) if i % stride == 0 or i == len(rows) - 1]
+    shown = [*rows[: -1 : len(rows) // POINTS + 1], *rows[-1:]]
     for i, name in enumerate([*names, "total"]):
         colour = "currentColor" if name == "total" else COLOURS[i % (len(COLOURS) - 1)]
         style = f'stroke="{colour}" stroke-width="{2.2 if name == "total" else 1.3}"'
-        exponents = [
-            (step, math.log10(max(row[name], 10**low))) for step, row in shown if name in row
-        ]
-        points = " ".join(f"{x(step):.1f},{y(exponent):.1f}" for step, exponent in exponents)
+        points = " ".join(
+            f"{x(step):.1f},{y(math.log10(max(row[name], 10**low))):.1f}"
+            for step, row in shown
+            if name in row
+        )
         level = TOP + 8 + 15 * i
         parts.append(
             f'<polyline class="curve" points="{points}" {style}/>'
             f'<path d="M{WIDE - RIGHT + 12} {level - 3.5}h16" {style}/>'
             f'<text x="{WIDE - RIGHT + 34}" y="{level}">{escape(name)}</text>'
         )
-    step, row = rows[-1]
-    return _svg(
-        f"Weighted losses; the total after step {step} is {row['total']:.3g}", "".join(parts)
-    )
-
-
-def _svg(label: str, inside: str) -> str:
     return (
         f'<svg class="curves" role="img" aria-label="{escape(label)}" '
-        f'viewBox="0 0 {WIDE} {HIGH}" font-size="11">{inside}</svg>'
+        f'viewBox="0 0 {WIDE} {HIGH}" font-size="11">{"".join(parts)}</svg>'
     )

@@ -11,6 +11,7 @@ event handler, or the thread that watches the session.
 import re
 import threading
 import time
+from collections.abc import Callable
 from html import escape
 from pathlib import Path
 
@@ -18,11 +19,10 @@ import ipywidgets as widgets
 
 from stylelab import networks
 from stylelab.app.controls import Controls
-from stylelab.app.image_choice import reporting_errors, upload_button, uploaded_file
+from stylelab.app.image_choice import upload_button
 from stylelab.app.live_view import before_after, curves, picture
-from stylelab.app.session import FAILED, FINISHED, PAUSED, Session, Snapshot
+from stylelab.app.session import FINISHED, PAUSED, RUNNING, Session, Snapshot
 from stylelab.errors import StylelabError
-from stylelab.files.local import ASSETS
 from stylelab.images import save_image
 from stylelab.runs.settings import LIVE, Settings, metadata, read_settings
 from stylelab.vgg import resize
@@ -57,65 +57,68 @@ class Playground(widgets.VBox):
         self.folder, self.device = Path(folder), device
         self.session: Session | None = None
         self._lock = threading.RLock()
-        self._drawn: tuple = ()  # the state of the session that the page shows
-        self._message = widgets.HTML()
-        self._message.add_class("message")
-        self.controls = Controls(settings or START, content, style, self._complain)
+        self._message = widgets.HTML().add_class("message")
+        self.controls = Controls(settings or START, content, style, self._handler)
+        self.controls.add_class("left")
+        for name in LIVE:
+            self.controls.by_setting[name].observe(self._handler(self._change), "value")
 
-        def button(label: str, icon: str, tip: str, act) -> widgets.Button:
+        def button(label: str, icon: str, tip: str, action: Callable) -> widgets.Button:
             made = widgets.Button(description=label, icon=icon, tooltip=tip)
-            made.on_click(self._handler(lambda _: act()))
+            made.on_click(self._handler(action))
             return made
 
         self.start_button = button("Start", "play", "Start a transfer", self._start)
         self.start_button.button_style = "primary"
         self.pause_button = button("Pause", "pause", "Pause, or continue", self._pause)
-        self.stop_button = button("Stop", "stop", "End the transfer; its picture stays", self._stop)
+        tip = "End the transfer; its picture stays"
+        self.stop_button = button("Stop", "stop", tip, lambda _: self.session.stop())
         self.keep_button = button("Keep", "plus", "Keep the picture in the row below", self._keep)
         self.save_button = button("Save", "save", f"Save as PNG in {folder}", self._save)
         tip = "Load settings from a saved picture"
-        self.load_button = upload_button(tip, ".png", "folder-open")
-        self.load_button.observe(self._handler(self._load), "value")
+        self.load_button = upload_button(tip, "folder-open", ".png", self._handler, self._load)
         tip = "Show the photograph on the left, up to here"
         self.compare = widgets.IntSlider(0, description="Before", tooltip=tip, readout=False)
-        self.compare.layout.width = "100%"
-        self.compare.observe(self._handler(lambda _: self._draw()), "value")
-        self.controls.on_live(self._handler(lambda _: self._change()))
-        self.progress = widgets.IntProgress(description="Step 0", layout={"width": "100%"})
-        self.progress.style.description_width = "110px"
-        self.preview, self.losses = widgets.HTML(), widgets.HTML()
-        self.preview.add_class("preview")
-        self.results = widgets.HBox(layout={"flex_flow": "row wrap"})
+        self.compare.observe(self._handler(self.refresh), "value")
+        self.progress = widgets.IntProgress(description="Step 0")
+        self.preview, self.losses = widgets.HTML().add_class("preview"), widgets.HTML()
+        self.results = widgets.HBox().add_class("results")
         buttons = [self.start_button, self.pause_button, self.stop_button]
         buttons += [self.keep_button, self.save_button, self.load_button]
-        row = widgets.HBox(buttons, layout={"align_items": "center", "flex_flow": "row wrap"})
         shown = [self.preview, self.compare, self.progress, self._message, self.losses]
-        right = widgets.VBox([row, *shown])
-        self.controls.add_class("left")
-        right.add_class("right")
-        body = widgets.HBox([self.controls, right])
-        body.add_class("body")
-        style = f"<style>{(ASSETS / 'playground.css').read_text('utf-8')}</style>"
+        right = widgets.VBox([widgets.HBox(buttons), *shown]).add_class("right")
+        body = widgets.HBox([self.controls, right]).add_class("body")
+        style = (
+            f"<style>{(Path(__file__).parent / 'assets/playground.css').read_text('utf-8')}</style>"
+        )
         super().__init__([widgets.HTML(style, layout={"display": "none"}), body, self.results])
         self.add_class("stylelab")
         self.refresh()
         self._say("Choose two images, press Start, and move α/β while it runs.")
 
-    def refresh(self) -> None:
+    def refresh(self, _: object = None) -> None:
         """Show the session as it is now; a thread calls this while one runs."""
         with self._lock:
-            now = self.session.snapshot() if self.session else None
-            busy = now is not None and not now.over
-            paused = now is not None and now.status == PAUSED
+            now = self.session.snapshot() if self.session else Snapshot(START)
+            busy, paused = now.status in (RUNNING, PAUSED), now.status == PAUSED
             self.start_button.disabled = busy
             self.pause_button.disabled = self.stop_button.disabled = not busy
             self.pause_button.description = "Resume" if paused else "Pause"
             self.pause_button.icon = "play" if paused else "pause"
-            self.keep_button.disabled = self.save_button.disabled = not (now and now.losses)
-            drawn = now and (id(self.session), now.step, now.status, len(now.losses))
-            if now is None or drawn != self._drawn:
-                self._drawn = drawn
-                self._draw()
+            self.keep_button.disabled = self.save_button.disabled = now.state is None
+            if now.state is None:
+                image = resize(self.controls.content.chosen.image, 512)
+                title = self.controls.content.title
+            else:
+                before = self._sources["content"].image
+                image = before_after(before, now.best, self.compare.value / 100)
+                title = f"{self._title}, after step {now.step}"
+            self.preview.value = picture(image, title, 'decoding="sync"')
+            if self.session:
+                steps = now.settings.steps
+                self.progress.max, self.progress.value = max(steps, now.step, 1), now.step
+                self.progress.description = f"Step {now.step} of {steps}"
+                self.losses.value = curves(now.losses, steps, [step for step, _ in now.changes])
 
     def close(self) -> None:
         """Stop the transfer and remove the app from the page."""
@@ -123,13 +126,17 @@ class Playground(widgets.VBox):
             self.session.stop()
         super().close()
 
-    def _handler(self, function):
+    def _handler(self, function: Callable) -> Callable:
         """`function` as an event handler that holds the lock and shows its errors."""
-        safe = reporting_errors(self._complain, function)
 
-        def handle(*args: object) -> None:
+        def handle(*event: object) -> None:
             with self._lock:
-                safe(*args)
+                try:
+                    function(*event)
+                except StylelabError as error:
+                    self._say(str(error), "bad")
+                except Exception as error:  # nobody would see a traceback
+                    self._say(f"stylelab has a bug: {type(error).__name__}: {error}", "bad")
 
         return handle
 
@@ -137,61 +144,44 @@ class Playground(widgets.VBox):
         role = "alert" if kind else "status"
         self._message.value = f'<div role="{role}" class="{kind}">{escape(text)}</div>'
 
-    def _complain(self, text: str) -> None:
-        self._say(text, "bad")
-
-    def _draw(self) -> None:
-        now = self.session.snapshot() if self.session else None
-        if now is None or now.state is None:
-            content = resize(self.controls.content.chosen.image, 512)
-            self.preview.value = picture(content, self.controls.content.title)
-        else:
-            share, after = self.compare.value / 100, now.best
-            both = before_after(self._sources["content"].image, after, share)
-            self.preview.value = picture(both, f"{self._title}, after step {now.step}")
-        if now is None:
-            return
-        self.progress.max, self.progress.value = max(now.settings.steps, now.step, 1), now.step
-        self.progress.description = f"Step {now.step} of {now.settings.steps}"
-        changes = [step for step, _ in now.changes]
-        self.losses.value = curves(now.losses, now.settings.steps, changes)
-
     def _watch(self, session: Session) -> None:
+        shown = None
         while session is self.session:
             now = session.snapshot()  # taken before the page is drawn, so that the end is drawn
-            reporting_errors(self._complain, self.refresh)()
+            if now is not shown:
+                self._handler(self.refresh)()
+                shown = now
             if now.over:
-                return self._say_end(now)
+                return self._handler(self._say_end)(session)
             time.sleep(INTERVAL)
 
-    def _say_end(self, now: Snapshot) -> None:
-        if now.status == FAILED:
-            known = isinstance(now.error, StylelabError)
-            self._complain(f"{'' if known else f'{type(now.error).__name__}: '}{now.error}")
-        elif now.status == FINISHED and now.step < now.settings.steps:
+    def _say_end(self, session: Session) -> None:
+        now = session.wait()  # raises the error that ended it, if one did
+        if now.status == FINISHED and now.step < now.settings.steps:
             self._say(f"Finished after {now.step} steps: no further step lowers the loss.")
         else:
             self._say(f"{now.status.capitalize()} after {now.step} steps, {now.seconds:.0f} s.")
 
-    def _start(self) -> None:
-        if self.session and not self.session.snapshot().over:
+    def _start(self, _: object) -> None:
+        before = self.session.snapshot() if self.session else None
+        if before and not before.over:
             return  # a second click before the button was disabled
         settings, network = self.controls.settings, None
-        if self.session and self.session.snapshot().settings.network == settings.network:
+        if before and before.settings.network == settings.network:
             network = self.session.network
         content, style = self.controls.content, self.controls.style_image
         images = (content.chosen.image, style.chosen.image)
-        session = Session(*images, settings, network=network, device=self.device)
+        self.session = Session(*images, settings, network=network, device=self.device)
         self._sources = {"content": content.chosen, "style": style.chosen}
         self._title = f"{content.title} in the style of {style.title}"
-        self.session, name = session, settings.network
+        name = settings.network
         local = name not in networks.names() or networks.is_cached(name)
         self._say(f"{self._title}, with {name}{'' if local else ', which is downloaded first'}.")
-        session.start()
+        self.session.start()
         self.refresh()
-        threading.Thread(target=self._watch, args=(session,), daemon=True).start()
+        threading.Thread(target=self._watch, args=(self.session,), daemon=True).start()
 
-    def _pause(self) -> None:
+    def _pause(self, _: object) -> None:
         if self.session.snapshot().status == PAUSED:
             self.session.resume()
             self._say("Continued.")
@@ -199,31 +189,25 @@ class Playground(widgets.VBox):
             self.session.pause()
             self._say("Paused. Changes take effect when you press Resume.")
 
-    def _stop(self) -> None:
-        self.session.stop()
-
-    def _change(self) -> None:
+    def _change(self, _: object) -> None:
         settings = self.controls.settings
-        if self.session is None or (now := self.session.snapshot()).over:
-            return
-        values = {name: getattr(settings, name) for name in LIVE}
-        if all(getattr(now.settings, name) == value for name, value in values.items()):
-            return
-        self.session.change(**values)
-        self._say(f"Changed after step {now.step}: α/β is {settings.alpha_beta:.1e}.")
+        now = self.session.snapshot() if self.session else Snapshot(START)
+        if now.status in (RUNNING, PAUSED):
+            changed = self.session.change(**{name: getattr(settings, name) for name in LIVE})
+            if changed != now.settings:
+                self._say(f"Changed after step {now.step}: α/β is {settings.alpha_beta:.1e}.")
 
-    def _keep(self) -> None:
+    def _keep(self, _: object) -> None:
         now = self.session.snapshot()
         again = ", changed during the transfer" if now.changes else ""
         layers = ", ".join(f"{layer} {w:.2f}" for layer, w in now.settings.style_weights.items())
         facts = f"α/β {now.settings.alpha_beta:.1e}{again}, {now.step} steps"
         caption = widgets.HTML(
-            f"{picture(now.best, f'{self._title}, {facts}', height='144px')}"
+            f"{picture(now.best, f'{self._title}, {facts}')}"
             f'<p title="{escape(layers)}">{escape(self._title)}<br>{escape(facts)}</p>'
         )
         remove = widgets.Button(description="Remove", tooltip=f"Remove {self._title}, {facts}")
-        card = widgets.VBox([caption, remove], layout={"width": "226px"})
-        card.add_class("kept")
+        card = widgets.VBox([caption, remove]).add_class("kept")
 
         def drop(_: object) -> None:
             self.results.children = [each for each in self.results.children if each is not card]
@@ -232,7 +216,7 @@ class Playground(widgets.VBox):
         self.results.children = [*self.results.children, card]
         self._say("The picture is kept below.")
 
-    def _save(self) -> None:
+    def _save(self, _: object) -> None:
         now = self.session.snapshot()
         sources = self._sources.items()
         texts = metadata(
@@ -251,12 +235,9 @@ class Playground(widgets.VBox):
         save_image(now.best, path, metadata=texts)
         self._say(f"Saved as {path}.")
 
-    def _load(self, change: dict) -> None:
-        if not change["new"]:
-            return
-        with uploaded_file(self.load_button) as path:
-            settings, record = read_settings(path)
-            self.controls.show(settings)
+    def _load(self, path: Path) -> None:
+        settings, record = read_settings(path)
+        self.controls.show(settings)
         missing = []
         choices = {"content": self.controls.content, "style": self.controls.style_image}
         for role, choice in choices.items():
@@ -264,9 +245,6 @@ class Playground(widgets.VBox):
             source = source if isinstance(source, dict) else {}
             if not choice.choose_by_hash(str(source.get("sha256"))):
                 missing.append(str(source.get("file", role)))
-        text = f"Settings of {path.name} loaded"
-        if record.get("changes"):
-            text += ", as they were after the last change"
-        if missing:
-            text += f". Upload its images too: {', '.join(missing)}"
-        self._say(f"{text}.")
+        late = ", as they were after the last change" if record.get("changes") else ""
+        more = f". Upload its images too: {', '.join(missing)}" if missing else ""
+        self._say(f"Settings of {path.name} loaded{late}{more}.")

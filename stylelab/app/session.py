@@ -22,16 +22,16 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from stylelab import networks, synthesis
+from stylelab import networks
 from stylelab.engine.devices import pick_device
 from stylelab.errors import SettingError
 from stylelab.lbfgs import State
-from stylelab.objective import Objective
 from stylelab.optimisation import Run, optimise
 from stylelab.runs.settings import LIVE, OPTIONS, Settings
+from stylelab.synthesis import transfer_objective, transfer_start
 from stylelab.vgg import VGG, resize
 
-RUNNING, PAUSED, CHANGED = "running", "paused", "changed"
+READY, RUNNING, PAUSED = "ready", "running", "paused"
 ENDS = (FINISHED, STOPPED, FAILED) = ("finished", "stopped", "failed")
 
 
@@ -40,9 +40,9 @@ class Snapshot:
     """A session at one moment.
 
     Attributes:
+        settings: the latest, in force from the next step on.
         status: "ready", "running", "paused", "finished", "stopped" or "failed".
         step: steps done, over all changes.
-        settings: the latest, in force from the next step on.
         losses: (step, weighted loss by term) in order. A change adds a second entry for its step:
             the same image under the new objective.
         changes: (step, settings from then on) of each change of the objective.
@@ -51,14 +51,14 @@ class Snapshot:
         state: the optimiser's state; None before the first.
     """
 
-    status: str
-    step: int
     settings: Settings
-    losses: tuple[tuple[int, Mapping[str, float]], ...]
-    changes: tuple[tuple[int, Settings], ...]
-    seconds: float
-    error: BaseException | None
-    state: State | None
+    status: str = READY
+    step: int = 0
+    losses: tuple[tuple[int, Mapping[str, float]], ...] = ()
+    changes: tuple[tuple[int, Settings], ...] = ()
+    seconds: float = 0.0
+    error: BaseException | None = None
+    state: State | None = None
 
     @property
     def over(self) -> bool:
@@ -102,49 +102,44 @@ class Session:
         self.network = network  # None until it is loaded
         self._images, self._device = (content, style), pick_device(device)
         self._condition = threading.Condition()  # guards the attributes below
-        self._now = Snapshot("ready", 0, settings, (), (), 0.0, None, None)
-        self._losses: list[tuple[int, Mapping[str, float]]] = []
-        self._wanted, self._pause_at = RUNNING, math.inf
-        self._thread: threading.Thread | None = None
+        self._now = Snapshot(settings)
+        self._pause_at, self._stopping = math.inf, False
 
     def snapshot(self) -> Snapshot:
         """The session at this moment."""
-        with self._condition:
-            return replace(self._now, losses=tuple(self._losses))
+        return self._now
 
     def start(self) -> None:
         """Start the thread; SettingError if it was started before: a session is one run."""
         with self._condition:
-            if self._thread is not None:
+            if self._now.status != READY:
                 raise SettingError("this session was started before; make a new Session")
             self._set(status=RUNNING)
-            self._thread = threading.Thread(target=self._work, name="stylelab", daemon=True)
-            self._thread.start()
+        threading.Thread(target=self._work, name="stylelab", daemon=True).start()
 
-    def pause(self, step: int | None = None) -> None:
-        """Pause after `step`, by default after the current one; no effect once it is over."""
+    def pause(self, step: int = 0) -> None:
+        """Pause after `step`, or after the current step if that is later."""
         with self._condition:
-            if step is not None and step > self._now.step:
-                self._pause_at = step
-            else:
-                self._want(PAUSED)
+            self._pause_at = step
 
     def resume(self) -> None:
-        """Continue after a pause."""
-        self._want(RUNNING)
+        """Continue after a pause; a pause at a later step still holds."""
+        with self._condition:
+            if self._pause_at <= self._now.step:
+                self._pause_at = math.inf
+            if self._now.status == PAUSED:
+                self._set(status=RUNNING)
 
     def stop(self) -> None:
         """End after the current step; image and losses stay available."""
-        self._want(STOPPED)
+        with self._condition:
+            self._stopping = True
+            self.resume()
 
     def change(self, **changes: object) -> Settings:
-        """Change settings; a session that runs continues from its current image.
+        """Change settings out of `runs.settings.LIVE`; returns all settings with these changes.
 
-        Args:
-            changes: any of `runs.settings.LIVE`.
-
-        Returns:
-            The new settings.
+        A session that runs continues from its current image.
 
         Raises:
             SettingError: for any other setting, a value out of range, or a session that is over.
@@ -164,32 +159,19 @@ class Session:
             self._set(settings=settings)
             return settings
 
-    def wait(self, step: int | None = None, timeout: float | None = None) -> Snapshot:
+    def wait(self, step: float = math.inf, timeout: float | None = None) -> Snapshot:
         """Block until `step` steps are done, the session is paused or over, or `timeout` seconds.
 
         Raises:
             BaseException: the exception that ended a failed session.
         """
-
-        def done() -> bool:
-            if step is not None and self._now.step >= step:
-                return True
-            if self._now.status == PAUSED:
-                return self._wanted == PAUSED  # otherwise it is about to continue or to end
-            return self._now.status != RUNNING
-
         with self._condition:
-            self._condition.wait_for(done, timeout)
-        now = self.snapshot()
-        if now.error is not None:
-            raise now.error
-        return now
-
-    def _want(self, status: str) -> None:
-        with self._condition:
-            if self._wanted != STOPPED:
-                self._wanted = status
-                self._condition.notify_all()
+            self._condition.wait_for(
+                lambda: self._now.step >= step or self._now.status != RUNNING, timeout
+            )
+            if self._now.error is not None:
+                raise self._now.error
+            return self._now
 
     def _set(self, **values: object) -> None:
         with self._condition:
@@ -205,80 +187,45 @@ class Session:
 
     def _transfer(self) -> str:
         """Do all steps, with a new objective after each change of it; how it ended."""
-        name = self._now.settings.network
-        network = self.network or networks.load(name, device=self._device)
+        network = self.network or networks.load(self._now.settings.network, device=self._device)
         with self._condition:  # from here on, `change` checks the layers itself
             network.check_layers(self._now.settings.layers)
             self.network, settings = network, self._now.settings
         content, style = (resize(image, settings.size) for image in self._images)
-        transfer = settings.as_transfer(content, style)
-        objective = synthesis.transfer_objective(network, [transfer])
-        image = synthesis.transfer_start(network, [transfer])
-        hooks = [*network.hooks, self._hook]
+        image = transfer_start(network, [settings.as_transfer(content, style)])
+        steps, hooks = OPTIONS["steps"].most, [*network.hooks, self._hook]
         while True:
-            self._in_force, self._first = settings, self._now.step
-            optimise(objective, image, OPTIONS["steps"].most, hooks=hooks, progress=False)
-            if self._outcome != CHANGED:
-                return self._outcome
-            image, settings = self._now.state.image, self._now.settings
-            if settings.layers == self._in_force.layers:
-                objective = _reweighted(objective, settings)
-            else:
-                transfer = settings.as_transfer(content, style)
-                objective = synthesis.transfer_objective(network, [transfer])
-            # A later change at the same step replaces the earlier one.
-            earlier = [change for change in self._now.changes if change[0] < self._now.step]
-            self._set(changes=(*earlier, (self._now.step, settings)))
+            self._in_force, self._first = settings.objective, self._now.step
+            objective = transfer_objective(network, [settings.as_transfer(content, style)])
+            optimise(objective, image, steps, hooks=hooks, progress=False)
+            with self._condition:
+                image, settings = self._now.state.image, self._now.settings
+                if self._stopping or settings.objective == self._in_force:
+                    return STOPPED if self._stopping else FINISHED
+                changes = dict(self._now.changes) | {self._now.step: settings}
+                self._set(changes=tuple(changes.items()))
 
     def _hook(self, run: Run, states: Iterator[State]) -> Iterator[State]:
         """Report each state, then wait while paused; return at the end or after a change."""
         began = time.perf_counter()
         for state in states:
+            terms = [state.terms]
             if state.step == len(run.earlier):  # the first state, perhaps of a checkpoint
-                self._losses += enumerate(map(_values, run.earlier), self._first)
-                began -= run.seconds
-            self._report(state, time.perf_counter() - began)
+                terms, began = [*run.earlier, state.terms], began - run.seconds
+            step = self._first + state.step
+            losses = tuple(enumerate(map(_values, terms), step + 1 - len(terms)))
+            seconds = self._now.seconds + time.perf_counter() - began
+            self._set(step=step, state=state, losses=self._now.losses + losses, seconds=seconds)
             yield state
-            self._outcome = self._next()
-            if self._outcome != RUNNING:
-                return
+            with self._condition:
+                if step >= self._pause_at and not self._stopping:
+                    self._pause_at = math.inf
+                    self._set(status=PAUSED)
+                    self._condition.wait_for(lambda: self._now.status != PAUSED)
+                now = self._now.settings
+                if self._stopping or step >= now.steps or now.objective != self._in_force:
+                    return
             began = time.perf_counter()
-        self._outcome = FINISHED  # no step lowers the loss any more
-
-    def _report(self, state: State, seconds: float) -> None:
-        step, values = self._first + state.step, _values(state.terms)
-        with self._condition:
-            self._losses.append((step, values))
-            if step >= self._pause_at:
-                self._pause_at = math.inf
-                self._want(PAUSED)
-            self._set(step=step, state=state, seconds=self._now.seconds + seconds)
-
-    def _next(self) -> str:
-        """Wait while a pause is wanted; whether the session is then running, changed or over."""
-        with self._condition:
-            if self._wanted == PAUSED:
-                self._set(status=PAUSED)
-                self._condition.wait_for(lambda: self._wanted != PAUSED)
-                if self._wanted == RUNNING:
-                    self._set(status=RUNNING)
-            if self._wanted == STOPPED:
-                return STOPPED
-            if self._now.settings.objective != self._in_force.objective:
-                return CHANGED
-            return FINISHED if self._now.step >= self._now.settings.steps else RUNNING
-
-
-def _reweighted(objective: Objective, settings: Settings) -> Objective:
-    """`objective` with the weights of `settings`; its targets need not be computed again."""
-    weights = {f"style {layer}": weight for layer, weight in settings.style_weights.items()}
-    weights[f"content {settings.content_layer}"] = settings.alpha_beta
-    weights["total variation"] = settings.tv_weight
-    terms = [
-        replace(term, weight=torch.full_like(term.weight, weights[term.name]))
-        for term in objective.terms
-    ]
-    return Objective(objective.network, terms)
 
 
 def _values(terms: Mapping[str, Tensor]) -> dict[str, float]:

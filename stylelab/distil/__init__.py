@@ -1,2 +1,1 @@
-"""Training `vgg19-mini` to stand in for a larger network. Imports the method and `files`; only
-`cli` imports it."""
+"""Training `vgg19-mini` to stand in for a larger network. Only `cli` and `tools/` import it."""

@@ -1,8 +1,4 @@
-"""Training images: which are held out, and random crops of the others.
-
-Crops are made by torchvision's transforms since `vgg19-mini` was trained: brightness, contrast,
-saturation and hue vary, where its own crops had random gains and offsets of the RGB channels.
-"""
+"""Training images: which are held out, and random crops of the others."""
 
 from pathlib import Path
 
@@ -15,9 +11,11 @@ from torchvision.transforms.v2.functional import resize, to_dtype
 from stylelab.errors import SettingError
 from stylelab.images import load_image
 
+HELD_OUT = 20  # every 20th image by name
 
-def split(folder: Path, every: int = 20) -> tuple[list[Path], list[Path]]:
-    """(training files, held-out files): every 20th image by name is held out.
+
+def split(folder: Path) -> tuple[list[Path], list[Path]]:
+    """(training files, held-out files) of a folder.
 
     Images that look like a held-out one are in neither list: no copy of a held-out image is trained
     on. Two images look alike if their thumbnails of 16 x 16 pixels correlate above 0.97.
@@ -26,18 +24,15 @@ def split(folder: Path, every: int = 20) -> tuple[list[Path], list[Path]]:
         SettingError: if the folder holds fewer than 40 images.
     """
     files = sorted(p for p in Path(folder).glob("*") if p.suffix.lower() in (".jpg", ".png"))
-    if len(files) < 2 * every:
+    if len(files) < 2 * HELD_OUT:
         raise SettingError(
-            f"{folder} holds {len(files)} images (JPEG or PNG); give at least {2 * every}"
+            f"{folder} holds {len(files)} images (JPEG or PNG); give at least {2 * HELD_OUT}"
         )
     thumbs = torch.stack([F.adaptive_avg_pool2d(load_image(f)[0], 16).flatten() for f in files])
     thumbs = F.normalize(thumbs - thumbs.mean(1, keepdim=True))
-    held_out = torch.arange(len(files)) % every == 0
-    train = (thumbs @ thumbs[held_out].T).amax(1) <= 0.97  # a held-out image is its own copy
-    return tuple(
-        [file for file, chosen in zip(files, part, strict=True) if chosen]
-        for part in (train, held_out)
-    )
+    likeness = (thumbs @ thumbs[::HELD_OUT].T).amax(1)  # a held-out image is its own copy
+    train = [file for file, like in zip(files, likeness, strict=True) if like <= 0.97]
+    return train, files[::HELD_OUT]
 
 
 class Crops:
@@ -49,14 +44,9 @@ class Crops:
         self.images = [image for image in whole + halves if min(image.shape[1:]) >= size]
         if not self.images:
             raise SettingError(f"no training image has a side of {size} pixels or more")
-        self.augment = v2.Compose(
-            [
-                v2.RandomCrop(size),
-                v2.RandomHorizontalFlip(),
-                v2.ToDtype(torch.float32, scale=True),
-                v2.ColorJitter(brightness=0.3, contrast=0.2, saturation=0.2, hue=0.05),
-            ]
-        )
+        floats = v2.ToDtype(torch.float32, scale=True)
+        jitter = v2.ColorJitter(brightness=0.3, contrast=0.2, saturation=0.2, hue=0.05)
+        self.augment = v2.Compose([v2.RandomCrop(size), v2.RandomHorizontalFlip(), floats, jitter])
 
     def batch(self, count: int, seed: int) -> Tensor:
         """`(count, 3, size, size)` in [0, 1]: crops, a quarter blended with noise or another crop.

@@ -1,7 +1,5 @@
 """The errors that training lowers: how well a student predicts its teacher's features."""
 
-import math
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -12,9 +10,8 @@ from stylelab.vgg import LAYERS, VGG
 
 # Wide enough for the teacher's active filters, with some to spare; about twice that before a
 # pooling, where average-pooled filters must stand in for the teacher's max pooling.
-STUDENT_WIDTHS = dict(
-    zip(LAYERS, (16, 32, 32, 80, 64, 48, 48, 96, 96, 96, 80, 192, 112), strict=False)
-)
+WIDTHS = (16, 32, 32, 80, 64, 48, 48, 96, 96, 96, 80, 192, 112)
+STUDENT_WIDTHS = dict(zip(LAYERS, WIDTHS, strict=False))
 BEFORE_POOLING = ("conv1_2", "conv2_2", "conv3_4", "conv4_4")
 
 
@@ -37,49 +34,32 @@ def is_silent(features: Tensor) -> Tensor:
     return mean <= 0.01 * mean.mean()
 
 
-def _mean_square(matrices: Tensor) -> Tensor:
-    """The squared norm of matrices `(N, m, m)`, on average."""
-    return matrices.square().sum((1, 2)).mean()
-
-
-def _positions(features: Tensor) -> Tensor:
-    """`(N, C, H, W)` to `(C, N H W)`."""
-    return features.transpose(0, 1).flatten(1)
-
-
-class LayerTarget(nn.Module):
+class LayerTarget:
     """What the student predicts at a layer: the teacher's filters that are not silent.
 
-    Each is divided by its standard deviation. Where the teacher has a readout, errors of features
-    and of Gram matrices are measured in its space too, as shares of their variances there.
-
-    Args:
-        features: the teacher's, of sample images, `(N, C, H, W)`.
-        readout: the teacher's readout at this layer, `(m, C + 1)`, or None.
+    Each is divided by its standard deviation over sample images, of which the teacher's `features`
+    `(N, C, H, W)` are given. Where the teacher has a `readout` `(m, C + 1)`, errors of features and
+    of Gram matrices are measured in its space too, as shares of their variances there.
     """
 
     def __init__(self, features: Tensor, readout: Tensor | None) -> None:
-        super().__init__()
-        active = (~is_silent(features)).nonzero()[:, 0]
-        deviation = _positions(features[:, active]).std(1)
-        scale = 1 / deviation.clamp_min(0.1 * deviation.mean())
-        self.register_buffer("active", active)
-        self.register_buffer("scale", scale)
-        self.register_buffer("readout", None)
+        self.active = (~is_silent(features)).nonzero()[:, 0]
+        deviation = features[:, self.active].std((0, 2, 3))
+        self.scale = 1 / deviation.clamp_min(0.1 * deviation.mean())
+        self.readout = None
         if readout is not None:
-            matrix = torch.cat([readout[:, active] / scale, readout[:, -1:]], 1)
+            matrix = torch.cat([readout[:, self.active] / self.scale, readout[:, -1:]], 1)
             self.readout = torch.linalg.qr(matrix).R  # keeps all distances
-            target = self(features)
+            target = self.of(features)
             self.readout /= self.readout_error(target.mean((0, 2, 3), keepdim=True), target).sqrt()
-            gram = self.gram(target)
-            self.register_buffer("gram_variance", _mean_square(gram - gram.mean(0)))
+            self.gram_variance = self.gram(target).var(0, correction=0).mean()
 
-    def forward(self, features: Tensor) -> Tensor:
+    def of(self, features: Tensor) -> Tensor:
         """The target `(N, len(active), H, W)` out of the teacher's features."""
         return features[:, self.active] * self.scale[:, None, None]
 
     def gram(self, target: Tensor) -> Tensor:
-        """Gram matrices over M of targets in the readout's space."""
+        """Gram matrices over M_l, in the readout's space."""
         return gram_matrix(target, self.readout) / target[0, 0].numel()
 
     def readout_error(self, predicted: Tensor, target: Tensor) -> Tensor:
@@ -88,48 +68,38 @@ class LayerTarget(nn.Module):
 
     def gram_error(self, predicted: Tensor, target: Tensor) -> Tensor:
         """Mean squared error of the Gram matrices there, over their variance."""
-        return _mean_square(self.gram(predicted) - self.gram(target)) / self.gram_variance
+        return F.mse_loss(self.gram(predicted), self.gram(target)) / self.gram_variance
 
 
 class FeatureMatching(nn.Module):
     """Student, taps and targets: everything whose error training lowers.
 
     The student predicts the targets with its first filters and is free to use the others as it
-    likes. A student too narrow for that predicts them through a linear *tap*.
-
-    Args:
-        student: the network to train.
-        teacher: the network to predict.
-        sample: `(N, 3, H, W)` training crops, on which the targets are measured.
+    likes. A student too narrow for that predicts them through a linear *tap*. The targets are
+    measured on `sample`, training crops `(N, 3, H, W)`, sRGB in [0, 1].
     """
 
     def __init__(self, student: VGG, teacher: VGG, sample: Tensor) -> None:
         super().__init__()
-        self.student, self.taps, self.targets = student, nn.ModuleDict(), nn.ModuleDict()
+        self.student, self.taps, self.targets = student, nn.ModuleDict(), {}
         self.teacher = (teacher,)  # in a tuple: its weights are not this module's
         self.layers = [layer for layer in student.layers if layer in teacher.layers]
         for layer, features in teacher(sample, self.layers).items():
             self.targets[layer] = LayerTarget(features, teacher.readout(layer))
             if student.widths[layer] < (count := len(self.targets[layer].active)):
-                self.taps[layer] = nn.Conv2d(student.widths[layer], count, 1)
+                self.taps[layer] = nn.Conv2d(student.widths[layer], count, 1, device=sample.device)
 
     def errors(self, image: Tensor, teacher_forcing: bool = False) -> dict[str, Tensor]:
-        """Per target, the mean squared error over the target's variance, on `(N, 3, H, W)`.
+        """Per target, the mean squared error over its variance, on `image` `(N, 3, H, W)`.
 
         In training, errors of filters are taken before the ReLU where the target is active: they
-        are then convex in the filter's weights, and no filter dies.
-
-        Args:
-            image: crops, sRGB in [0, 1].
-            teacher_forcing: feed each layer the teacher's features, where the widths allow it.
+        are then convex in the filter's weights, and no filter dies. With `teacher_forcing`, each
+        layer is fed the teacher's features, where the widths allow it.
         """
-        with torch.no_grad():
-            features = self.teacher[0](image, self.layers)
-            wanted = {layer: self.targets[layer](features[layer]) for layer in self.layers}
         errors, x = {}, self.student.input(image)
-        for layer in self.layers:
-            z, target, measure = self.student.convolve(layer, x), wanted[layer], self.targets[layer]
-            x, count = F.relu(z), target.shape[1]
+        for layer, features in self.teacher[0](image, self.layers).items():
+            z, measure = self.student.convolve(layer, x), self.targets[layer]
+            target, count, x = measure.of(features), len(measure.active), F.relu(z)
             predicted = judged = self.taps[layer](x) if layer in self.taps else x[:, :count]
             if self.training and layer not in self.taps:
                 judged = torch.where(target > 0, z[:, :count], predicted)
@@ -143,13 +113,13 @@ class FeatureMatching(nn.Module):
         return errors
 
     @torch.no_grad()
-    def revive_silent_filters(self, image: Tensor, seed: int) -> int:
-        """Give free filters that are silent on `image` new random weights; returns how many.
+    def revive_silent_filters(self, image: Tensor, seed: int) -> None:
+        """Give free filters that are silent on `image` `(N, 3, H, W)` new random weights.
 
         Before the ReLU their responses then have mean 0 and deviation 1. The next layer ignores
         them until it learns otherwise.
         """
-        noise, x, count = torch.Generator().manual_seed(seed), self.student.input(image), 0
+        noise, x = torch.Generator().manual_seed(seed), self.student.input(image)
         for layer, following in zip(self.student.layers, self.student.layers[1:], strict=False):
             conv = self.student.get_submodule(layer)
             silent = is_silent(F.relu(self.student.convolve(layer, x)))
@@ -158,22 +128,18 @@ class FeatureMatching(nn.Module):
             if silent.any():
                 weight = torch.randn(conv.weight[silent].shape, generator=noise)
                 conv.weight[silent], conv.bias[silent] = weight.to(conv.weight), 0.0
-                rows = _positions(self.student.convolve(layer, x)[:, silent])
-                conv.weight[silent] /= rows.std(1)[:, None, None, None]
-                conv.bias[silent] = -rows.mean(1) / rows.std(1)
+                maps = self.student.convolve(layer, x)[:, silent]
+                deviation, mean = torch.std_mean(maps, (0, 2, 3))
+                conv.weight[silent] /= deviation[:, None, None, None]
+                conv.bias[silent] = -mean / deviation
                 self.student.get_submodule(following).weight[:, silent] = 0.0
-                count += int(silent.sum())
             x = F.relu(self.student.convolve(layer, x))
-        return count
 
     def parameter_groups(self, rate: float) -> list[dict]:
         """Groups for Adam: a layer learns at `rate` times the He deviation of its weights."""
-        groups = []
-        for layer in self.student.layers:
-            conv = self.student.get_submodule(layer)
-            fan_in = conv.weight[0].numel()
-            groups.append({"params": list(conv.parameters()), "lr": rate * math.sqrt(2 / fan_in)})
-            if layer in self.taps:
-                params = list(self.taps[layer].parameters())
-                groups.append({"params": params, "lr": rate / math.sqrt(conv.out_channels)})
-        return groups
+        convs = [(self.student.get_submodule(layer), 2) for layer in self.student.layers]
+        convs += [(tap, 1) for tap in self.taps.values()]
+        return [
+            {"params": list(conv.parameters()), "lr": rate * (gain / conv.weight[0].numel()) ** 0.5}
+            for conv, gain in convs
+        ]

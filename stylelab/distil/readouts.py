@@ -6,97 +6,90 @@ fitted matrix, which keeps all distances and is no larger than the student.
 """
 
 import json
-import random
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import safetensors.torch
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from stylelab.files.local import atomic
 from stylelab.images import load_image
 from stylelab.objective import style_representation
 from stylelab.vgg import STYLE_LAYERS, VGG
 
+SIZE = 256  # longer side in pixels of the images that a readout is fitted and measured on
+
 
 def _with_ones(features: Tensor) -> Tensor:
     """`(1, C, H, W)` to `(C + 1, H W)`, in float64, the last row ones."""
-    flat = features[0].flatten(1).cpu().double()  # some devices have no float64
-    return torch.cat([flat, torch.ones_like(flat[:1])])
+    return F.pad(features[0].flatten(1).cpu().double(), (0, 0, 0, 1), value=1.0)
 
 
 @torch.no_grad()
-def features_and_targets(
-    student: VGG, teacher: VGG, files: Sequence[Path], size: int
-) -> Iterator[tuple[str, Tensor, Tensor]]:
-    """For each image and layer: the layer, the student's features with ones `(C + 1, H W)`, and
-    what a readout should make of them, the teacher's features or readout `(m, H W)`."""
+def moments(student: VGG, teacher: VGG, files: Sequence[Path]) -> dict[str, Tensor]:
+    """Second moments X X^T `(N_l + 1 + m, N_l + 1 + m)`, in float64, at each layer that both have.
+
+    The columns of X are the positions of all images. Its rows are the student's N_l features, ones,
+    and what a readout should make of these: the teacher's m features, or its own readout of them.
+    """
     layers = [layer for layer in student.layers if layer in teacher.layers]
+    sums = defaultdict(int)
     for file in files:
-        image = load_image(file, size).to(student.device)
+        image = load_image(file, SIZE).to(student.device)
         found, wanted = student(image, layers), teacher(image, layers)
         for layer in layers:
             target, readout = _with_ones(wanted[layer]), teacher.readout(layer)
             target = target[:-1] if readout is None else readout.cpu().double() @ target
-            yield layer, _with_ones(found[layer]), target
+            rows = torch.cat([_with_ones(found[layer]), target])
+            sums[layer] += rows @ rows.T
+    return sums
 
 
-def fit(student: VGG, teacher: VGG, files: Sequence[Path], size: int = 256) -> dict[str, Tensor]:
-    """Least-squares readouts of `student`, on images at `size` pixels: `(m, N_l + 1)` per layer."""
-    squares, products = defaultdict(int), defaultdict(int)
-    for layer, x, y in features_and_targets(student, teacher, files, size):
-        squares[layer] += x @ x.T / x.shape[1]
-        products[layer] += x @ y.T / x.shape[1]
-    for matrix in squares.values():
-        matrix.diagonal().add_(1e-6 * matrix.diagonal().mean())  # a ridge
-    return {layer: torch.linalg.solve(squares[layer], products[layer]).T for layer in squares}
+def fit(student: VGG, teacher: VGG, files: Sequence[Path]) -> dict[str, Tensor]:
+    """Least-squares readouts of `student` on images: `(m, N_l + 1)` per layer, in float64."""
+    fitted = {}
+    for layer, matrix in moments(student, teacher, files).items():
+        n = student.widths[layer] + 1
+        matrix.diagonal()[:n] += 1e-6 * matrix.diagonal()[:n].mean()  # a ridge
+        fitted[layer] = torch.linalg.solve(matrix[:n, :n], matrix[:n, n:]).T
+    return fitted
 
 
 def relative_errors(
-    student: VGG,
-    fitted: Mapping[str, Tensor],
-    teacher: VGG,
-    files: Sequence[Path],
-    size: int = 256,
+    student: VGG, fitted: Mapping[str, Tensor], teacher: VGG, files: Sequence[Path]
 ) -> dict[str, float]:
     """Per layer, mean squared error of the readout over the teacher's variance, over all images."""
-    misses, squares, sums, counts = (defaultdict(int) for _ in range(4))
-    for layer, x, y in features_and_targets(student, teacher, files, size):
-        misses[layer] += (fitted[layer] @ x - y).square().sum()
-        squares[layer] += y.square().sum()
-        sums[layer] += y.sum(1)
-        counts[layer] += y.shape[1]
-    return {
-        layer: float(misses[layer] / (squares[layer] - sums[layer].square().sum() / counts[layer]))
-        for layer in misses
-    }
+    errors = {}
+    for layer, matrix in moments(student, teacher, files).items():
+        m, n = fitted[layer].shape
+        miss = torch.cat([fitted[layer], -torch.eye(m).double()], 1)
+        variance = matrix[n:, n:].trace() - matrix[n:, n - 1].square().sum() / matrix[n - 1, n - 1]
+        errors[layer] = float((miss @ matrix @ miss.T).trace() / variance)
+    return errors
 
 
 def style_agreement(
-    student: VGG, teacher: VGG, files: Sequence[Path], pairs: int = 200, size: int = 256
+    student: VGG, teacher: VGG, files: Sequence[Path], pairs: int = 200
 ) -> dict[str, dict[str, float]]:
     """Over random pairs of images, the student's Gram distances ||G - A|| against the teacher's.
 
-    Returns:
-        Per style layer, their correlation and the ratio of their means.
+    Per style layer, their "correlation", 0 where it is undefined, and the "ratio" of their means.
     """
-    grams = []
+    grams, maker, agreement = [], torch.Generator().manual_seed(0), {}
     for file in files:
-        image = load_image(file, size).to(student.device)
+        image = load_image(file, SIZE).to(student.device)
         grams.append([style_representation(net, image, STYLE_LAYERS) for net in (student, teacher)])
-    choose = random.Random(0).sample
-    chosen = [choose(grams, 2) for _ in range(pairs)]
-    agreement = {}
+    chosen = torch.rand(pairs, len(grams), generator=maker).topk(2).indices.tolist()
     for layer in STYLE_LAYERS:
         distances = torch.tensor(
-            [[(a[layer] - b[layer]).norm() for a, b in zip(*pair, strict=True)] for pair in chosen]
+            [[(grams[i][n][layer] - grams[j][n][layer]).norm() for i, j in chosen] for n in (0, 1)]
         )
-        agreement[layer] = {
-            "correlation": float(torch.corrcoef(distances.T)[0, 1]),
-            "ratio": float(distances[:, 0].mean() / distances[:, 1].mean()),
-        }
+        ours, theirs = distances.mean(1)
+        correlation = torch.corrcoef(distances)[0, 1].nan_to_num()  # of one pair there is none
+        agreement[layer] = {"correlation": float(correlation), "ratio": float(ours / theirs)}
     return agreement
 
 
@@ -104,10 +97,8 @@ def style_agreement(
 def attach(network: VGG, fitted: Mapping[str, Tensor], units: Mapping[str, int]) -> None:
     """Give `network` the triangular factors of `fitted` as its readouts, counting as `units`."""
     for layer, matrix in fitted.items():
-        rows, columns = matrix.shape
-        factor = torch.linalg.qr(matrix).R if rows > columns else matrix
-        network.units[layer] = units[layer]
-        network.readouts[layer] = nn.Parameter(factor.float().to(network.device), False)
+        factor = torch.linalg.qr(matrix).R.float().to(network.device)
+        network.units[layer], network.readouts[layer] = units[layer], nn.Parameter(factor, False)
 
 
 def save(network: VGG, path: Path, notes: Mapping[str, object]) -> None:
@@ -115,10 +106,8 @@ def save(network: VGG, path: Path, notes: Mapping[str, object]) -> None:
 
     Convolutions are stored in half precision, readouts in full. `notes` go into the header.
     """
-    tensors = {
-        key: (value if key.startswith("readouts.") else value.half()).contiguous().cpu()
-        for key, value in network.state_dict().items()
-    }
+    tensors = {key: value.contiguous().cpu() for key, value in network.state_dict().items()}
+    tensors |= {key: tensors[key].half() for key in tensors if not key.startswith("readouts.")}
     header = {"padding": network.padding, "pooling": network.pooling, "units": network.units}
     with atomic(path) as file:
         metadata = {"stylelab": json.dumps(header | dict(notes), sort_keys=True)}

@@ -25,18 +25,13 @@ def transfer_coarse_to_fine(
     Large structures are quick to find in small images. One level is the paper's method.
 
     Args:
-        network, transfers, progress, hooks: as `transfer_batch` takes them.
-        levels: how many sizes, each twice the last.
-        steps: on each level.
+        network, transfers, progress, hooks: as `transfer_batch` takes them; it raises the same.
+        levels: how many sizes, each twice the last; each has `steps` steps.
 
     Returns:
         The last level's result, with the seconds of all levels.
-
-    Raises:
-        SettingError, NetworkError: as `transfer_batch` does; also for levels that leave too few
-            pixels.
     """
-    if not isinstance(levels, int) or levels < 1:
+    if type(levels) is not int or levels < 1:
         raise SettingError(f"levels must be a whole number, 1 or more, got {levels!r}")
     images = {id(image): image for one in transfers for image in (one.content, one.style)}
     asked = {layer for one in transfers for layer in one.layers}
@@ -48,9 +43,9 @@ def transfer_coarse_to_fine(
         )
     options, seconds, start = {"steps": steps, "progress": progress, "hooks": hooks}, 0.0, None
     for level in reversed(range(levels)):
-        halved = {key: _halved(image, level) for key, image in images.items()}
+        half = {key: _halved(image, level) for key, image in images.items()}
         smaller = [
-            replace(one, content=halved[id(one.content)], style=halved[id(one.style)])
+            replace(one, content=half[id(one.content)], style=half[id(one.style)])
             for one in transfers
         ]
         if start is not None:

@@ -46,6 +46,8 @@ def keep_freed_memory(run: Run, states: Iterator[State]) -> Iterator[State]:
     Not before it: what PyTorch's libraries allocate then, and keep forever, would lie between the
     large tensors and leave gaps.
     """
-    yield next(states)
+    for state in states:
+        yield state
+        break
     with freed_memory_kept() if run.start.device.type == "cpu" else nullcontext():
         yield from states

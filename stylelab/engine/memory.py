@@ -98,22 +98,12 @@ def free(device: str) -> float:
     return max(0.0, min(found))
 
 
-def shortage(
-    network: VGG, need: float, sides: tuple[int, int], device: str, count: int = 1
-) -> str | None:
-    """A sentence if `need` bytes are more than is free: both, and the largest size that fits.
+def shortage(network: VGG, need: float, sides: tuple[int, int], device: str, count: int = 1) -> str:
+    """A sentence: the bytes that `count` images need, those free, and the largest size that fits.
 
-    Args:
-        sides: (width, height) of the images.
-        count: how many images.
+    `sides` is the (width, height) of the images.
     """
     there = free(device)
-    return None if need <= there else _sentence(network, need, there, sides, device, count)
-
-
-def _sentence(
-    network: VGG, need: float, there: float, sides: tuple[int, int], device: str, count: int
-) -> str:
     fitting = int(max(sides) * math.sqrt(there / need))
     images = "an image" if count == 1 else f"{count} images"
     return (
@@ -135,15 +125,15 @@ def warn_if_short(run: Run, states: Iterator[State]) -> Iterator[State]:
     network, device = run.objective.network, str(run.start.device)
     count, _, height, width = run.start.shape
     need = needed(network, run.objective.layers, run.start.shape, device)
-    if said := shortage(network, need, (width, height), device, count):
-        tqdm.write(f"stylelab: {said}", file=sys.stderr)
+    asked = network, need, (width, height), device, count
+    if need > free(device):
+        tqdm.write(f"stylelab: {shortage(*asked)}", file=sys.stderr)
     try:
         yield from states
     except (MemoryError, RuntimeError) as error:
         if not is_memory(error):
             raise
-        said = _sentence(network, need, free(device), (width, height), device, count)
-        raise StylelabError(said) from error
+        raise StylelabError(shortage(*asked)) from error
 
 
 def is_memory(error: BaseException) -> bool:
