@@ -19,7 +19,7 @@ from stylelab.engine import winograd
 from stylelab.engine.hooks import HOOKS
 from stylelab.errors import NetworkError
 from stylelab.files import download, local, weights
-from stylelab.files.namings import build_network
+from stylelab.files.weights import build_network
 from stylelab.vgg import VGG, VGG19_WIDTHS, mean_activations, rescale
 
 PHOTOGRAPHS = ("pagoda", "coffee", "cat", "astronaut")  # show what a mean activation is, at 256 px

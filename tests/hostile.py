@@ -23,22 +23,50 @@ def encoded(image: Image.Image, kind: str, **options) -> bytes:
     return file.getvalue()
 
 
-def png(width: int, height: int, depth: int = 8, colour: int = 2, data: bytes = b"") -> bytes:
-    """A PNG whose header may say anything."""
-
-    def chunk(name: bytes, body: bytes) -> bytes:
-        whole = name + body
-        return struct.pack(">I", len(body)) + whole + struct.pack(">I", zlib.crc32(whole))
-
+def png(
+    width: int, height: int, depth: int = 8, colour: int = 2, data: bytes = b"", *chunks
+) -> bytes:
+    """A PNG whose header may say anything; `chunks` (name, content) precede the pixels."""
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
-    body = chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + body
+    made = b"\x89PNG\r\n\x1a\n"
+    for name, content in [(b"IHDR", header), *chunks, (b"IDAT", data), (b"IEND", b"")]:
+        checked = name + content
+        made += struct.pack(">I", len(content)) + checked + struct.pack(">I", zlib.crc32(checked))
+    return made
+
+
+def tiff(samples: np.ndarray, photometric: int, tags=(), byteorder="<", planar=False) -> bytes:
+    """An uncompressed TIFF of `(H, W, C)` samples, written tag by tag."""
+    height, width, count = samples.shape
+    kind = {"u": 1, "i": 2, "f": 3}[samples.dtype.kind]
+    stored = samples.transpose(2, 0, 1) if planar else samples
+    data = stored.astype(samples.dtype.newbyteorder(byteorder)).tobytes()
+    strips = count if planar else 1
+    size = len(data) // strips
+    fields = {
+        **{256: (4, [width]), 257: (4, [height]), 258: (3, [8 * samples.itemsize] * count)},
+        **{259: (3, [1]), 262: (3, [photometric]), 277: (3, [count]), 278: (4, [height])},
+        **{273: (4, [8 + i * size for i in range(strips)]), 279: (4, [size] * strips)},
+        **{284: (3, [2 if planar else 1]), 339: (3, [kind] * count), **dict(tags)},
+    }
+    data += bytes(len(data) % 2)
+    place, more = 8 + len(data) + 2 + 12 * len(fields) + 4, b""
+    directory = struct.pack(f"{byteorder}H", len(fields))
+    for tag, (code, values) in sorted(fields.items()):
+        value = struct.pack(f"{byteorder}{len(values)}{'H' if code == 3 else 'I'}", *values)
+        if len(value) > 4:
+            more, value = more + value, struct.pack(f"{byteorder}I", place + len(more))
+        directory += struct.pack(f"{byteorder}HHI4s", tag, code, len(values), value)
+    mark = b"II*\0" if byteorder == "<" else b"MM\0*"
+    header = mark + struct.pack(f"{byteorder}I", 8 + len(data))
+    return header + data + directory + bytes(4) + more
 
 
 def contents() -> Iterator[tuple[str, bytes]]:
     """Over three hundred files, by a name that says what is odd about each."""
     photo = Image.fromarray(PIXELS)
     good = {suffix: encoded(photo, kind) for suffix, kind in FORMATS.items()}
+    good["lzw.tif"] = encoded(photo, "TIFF", compression="tiff_lzw")
     dice = np.random.default_rng(1)
     for suffix, data in good.items():
         yield f"good.{suffix}", data

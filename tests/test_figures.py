@@ -63,8 +63,39 @@ def test_a_footer_is_wrapped_inside_the_figure():
     box = figure.texts[0].get_window_extent()
     assert figure.texts[0].get_text().replace("\n", " ") == words
     assert box.x0 >= 0 and box.x1 <= figure.bbox.x1 and box.y0 >= 0
-    lowest = figure.axes[0].get_tightbbox().y0
-    assert box.y1 <= lowest
+    (label,) = [text for text in figure.axes[0].texts if text.get_text() == "a"]
+    assert box.y1 <= label.get_window_extent().y0
+
+
+def test_a_table_has_rows_columns_and_an_empty_cell():
+    dark, light = (figures.Panel(picture(20, 30, shade)) for shade in (0.0, 1.0))
+    panels = [dark, None, figures.Panel(torch.rand(20, 30), "a map"), light]
+    names = {"rows": ["first\nabout it", "second"], "headings": ["A", "B"]}
+    figure = figures.panel_grid(panels, columns=2, **names)
+    axes = figure.axes[0]
+    at = {text.get_text(): text.get_position() for text in axes.texts if text.get_text()}
+    assert set(at) == {"first", "about it", "second", "A", "B", "a map"}
+    assert at["A"][1] == at["B"][1] > at["first"][1] > at["about it"][1] > at["second"][1]
+    above, below, beside = (image.get_extent() for image in axes.images)
+    assert above[:2] == below[:2] and above[2] > below[3]
+    assert below[2:] == beside[2:] and below[1] < beside[0]
+    assert above[0] < at["A"][0] < above[1] and beside[0] < at["B"][0] < beside[1]
+    assert above[2] < at["first"][1] < above[3] and below[2] < at["second"][1] < below[3]
+    assert at["first"][0] < above[0] and at["a map"][1] < below[2]
+    figure.draw_without_rendering()
+    for text in axes.texts:
+        box = text.get_window_extent()
+        assert box.x0 >= 0 and box.x1 <= figure.bbox.x1
+
+
+@pytest.mark.parametrize("columns", [1, 3])
+def test_cells_are_as_tall_as_the_tallest_picture_needs(columns):
+    panels = [figures.Panel(picture(20, 40, 0.5)), figures.Panel(picture(40, 40, 0.5))]
+    axes = figures.panel_grid(panels, columns=columns).axes[0]
+    for image, ratio in zip(axes.images, (0.5, 1.0), strict=True):
+        left, right, bottom, top = image.get_extent()
+        assert (top - bottom) / (right - left) == pytest.approx(ratio)
+    assert len({image.get_extent()[1] - image.get_extent()[0] for image in axes.images}) == 1
 
 
 def test_a_figure_needs_panels():
@@ -88,11 +119,14 @@ def test_curves_show_every_loss_from_the_start(result):
     assert [line.get_label() for line in axes.lines] == ["one", "two"]
     assert all(line.get_ydata()[0] == 1 for line in axes.lines)
     assert axes.lines[0].get_color() != axes.lines[1].get_color()
-    absolute = figures.loss_curves(result, ["one", "two"], relative=False).axes[0]
-    assert absolute.lines[1].get_ydata() == pytest.approx(result.losses[:, 1].numpy())
-    bold = figures.curves({"thin": [1, 2], "thick": [3, 900]}, bold="thick", top=9).axes[0]
+    assert axes.lines[1].get_ydata()[-1] == pytest.approx(
+        float(result.losses[-1, 1] / result.losses[0, 1])
+    )
+    bold = figures.curves({"thin": [1, 2], "thick": [3, 900]}, bold="thick").axes[0]
     assert bold.lines[1].get_linewidth() > bold.lines[0].get_linewidth()
-    assert bold.get_ylim()[1] == 9
+    assert bold.get_legend().get_lines()[1].get_color() == bold.lines[1].get_color() == "black"
+    many = figures.curves({str(i): [1, 2] for i in range(9)}).axes[0].lines
+    assert len({(line.get_color(), line.get_linestyle()) for line in many}) == 9
 
 
 def test_the_record_tells_how_a_figure_was_made(lab, result, tmp_path):
@@ -124,7 +158,7 @@ def test_the_record_tells_how_a_figure_was_made(lab, result, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"alpha_beta": 1e-3, "init": "noise"}, "α/β = 0.001, from white noise, 3 steps, 48 px"),
+        ({"alpha_beta": 1e-3, "init": "noise"}, "α/β = 10⁻³, from white noise, 3 steps, 48 px"),
         ({"alpha_beta": [1.0, 2.0], "init": "content", "size": 24}, "from the content image, 3 st"),
         ({"alpha_beta": 0.5, "init": ["noise", "style"], "size": 24}, "α/β = 0.5, 3 steps, 24 px"),
         ({"layers": ["conv1_1"]}, "from white noise, 3 steps, 48 px"),
@@ -138,9 +172,34 @@ def test_a_figures_footer_says_what_its_panels_share(lab, result, settings, said
     monkeypatch.setattr(records, "show", lambda path: path)
     panels, images = figures.result_panels(result, ["a", "b"]), {"content": "content", "style": "C"}
     lab.save("figure9", panels, images=images, results={"transfers": result}, settings=settings)
-    told = drawn[0].texts[0].get_text().replace("\n", " ")
+    lines = drawn[0].texts[0].get_text().split("\n")
+    assert len(lines) <= 2
+    told = " ".join(lines)
     assert said in told and told.startswith("Network: tiny, avg pooling")
-    assert gallery.credit("coffee") in told and gallery.credit("storm") in told
+    assert "A cup of coffee, photograph by Rachel Michetti; Storm, stylelab" in told
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        *[(8e-4, "8·10⁻⁴"), (1e-3, "10⁻³"), (0.02, "2·10⁻²"), (0.1, "10⁻¹"), (0.0999, "9.99·10⁻²")],
+        *[(0.5, "0.5"), (1.0, "1"), (20.0, "20"), (2 / 3, "0.667"), (0.0, "0"), (-0.5, "-0.5")],
+        *[(1000, "10³"), (1.25e6, "1.25·10⁶"), (1e-12, "10⁻¹²"), (9.9999e-4, "10⁻³")],
+    ],
+)
+def test_powers_of_ten_are_written_as_in_textbooks(value, written):
+    assert figures.power_of_ten(value) == written
+
+
+@pytest.mark.parametrize("kind", gallery.KINDS)
+def test_the_footers_of_the_largest_figures_have_two_lines(tiny_network, kind):
+    names = [gallery.cast(kind)[part] for part in ("content", *"BCDEF")]
+    note = "from the content image, 1000 steps, 1024 px"  # those of figure 3
+    footer = figures.footer([tiny_network()], names, note)
+    figure = figures.panel_grid([figures.Panel(picture(3, 4, 0.0))], columns=1, footer=footer)
+    figure.draw_without_rendering()
+    assert figure.texts[0].get_text().count("\n") <= 1
+    assert figure.texts[0].get_window_extent().x1 <= figure.bbox.x1
 
 
 def test_claims_are_checked_on_the_panels_as_they_are_saved(lab, network, tmp_path, capsys):
@@ -179,9 +238,12 @@ def test_a_panels_name_stays_in_its_folder(name, tmp_path):
 
 
 def test_a_footer_names_each_network_and_credits_each_image_once(lab, network):
-    text = lab.footer(["content", "C", "content"], "3 steps", networks=[network, network])
+    text = figures.footer([network, network], ["coffee", "storm", "coffee"], "3 steps")
     assert text.startswith("Network: tiny, avg pooling; tiny, avg pooling · 3 steps · Images: ")
-    assert text.count(gallery.credit("coffee")) == 1 and gallery.credit("storm") in text
+    assert text.count("A cup of coffee") == 1 and "Storm" in text
+    assert lab.footer(["content", "C", "content"], "3 steps") == figures.footer(
+        [network], ["coffee", "storm"], "3 steps"
+    )
 
 
 def test_a_page_gets_the_smaller_of_two_formats(lab, result, tmp_path):

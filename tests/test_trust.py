@@ -307,7 +307,7 @@ def test_labels_and_names_of_curves_are_shown_as_they_are():
 def test_so_are_footers_with_the_names_of_networks(tiny_network, text):
     network = tiny_network()
     network.name = text
-    footer = figures.footer(network, ["pagoda"], text)
+    footer = figures.footer([network], ["pagoda"], text)
     panels = [figures.Panel(torch.zeros(1, 3, 8, 8), "a")]
     figure = figures.panel_grid(panels, columns=1, footer=footer, width=4)
     assert footer in [" ".join(each.split()) for each in shown(figure)]

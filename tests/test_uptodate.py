@@ -9,7 +9,7 @@ from toys import write
 
 from stylelab import gallery, networks
 from stylelab.engine import devices
-from stylelab.figures import manifest
+from stylelab.figures import records
 from stylelab.runs import execute, uptodate
 from stylelab.runs import notebooks as runner
 from stylelab.runs.dependencies import files_used
@@ -19,7 +19,7 @@ PACKAGE_ROOT = uptodate.PACKAGE
 MAKE = """
 from pathlib import Path
 import stylelab.figures
-from stylelab.figures.manifest import note_file
+from stylelab.figures.records import note_file
 Path("panels").mkdir(exist_ok=True)
 for name in ("figure.png", "panels/a.png"):
     Path(name).write_text(f"{name} of {size}")
@@ -35,7 +35,7 @@ PACKAGE = {
     "figures/__init__.py": "from . import panels",
     "figures/panels.py": "from ..figures.drawings import draw",
     "figures/drawings.py": "import stylelab.errors",
-    "figures/manifest.py": "",
+    "figures/records.py": "",
     "figures/films.py": "import stylelab.app",
     "errors.py": "",
     "app/__init__.py": "import stylelab.figures",
@@ -69,11 +69,11 @@ def quickly(monkeypatch):
         shutil.copy(job.notebook, job.executed)
         if (folder / "fail").exists():
             raise RuntimeError("failed as it should")
-        monkeypatch.setenv(manifest.VARIABLE, job.environment[manifest.VARIABLE])
+        monkeypatch.setenv(records.NOTES, job.environment[records.NOTES])
         (folder / "panels").mkdir(exist_ok=True)
         for name in ("figure.png", "panels/a.png"):
             (folder / name).write_text(f"{name} of {job.parameters['size']}")
-            manifest.note_file(folder / name)
+            records.note_file(folder / name)
 
     monkeypatch.setattr(execute, "execute", pretend)
 
@@ -229,11 +229,11 @@ def test_the_paper_s_images_count_once_they_are_here(folder, quickly, monkeypatc
 
 def test_files_are_noted_where_that_was_asked_for(tmp_path, monkeypatch):
     notes, figure = tmp_path / "notes", tmp_path / "a figure\n.png"
-    monkeypatch.delenv(manifest.VARIABLE, raising=False)
-    manifest.note_file(figure)
-    assert manifest.noted(notes) == ()
-    monkeypatch.setenv(manifest.VARIABLE, str(notes))
+    monkeypatch.delenv(records.NOTES, raising=False)
+    records.note_file(figure)
+    assert records.noted(notes) == ()
+    monkeypatch.setenv(records.NOTES, str(notes))
     figure.touch()
     for path in (figure, tmp_path / "gone.png", figure):
-        manifest.note_file(path)
-    assert manifest.noted(notes) == (figure,)
+        records.note_file(path)
+    assert records.noted(notes) == (figure,)

@@ -139,7 +139,7 @@ def far_numbers(folder):
 @pytest.mark.parametrize(
     ("damage", "named"),
     [
-        (far_numbers, "correlation [1, 0.9]"),
+        (far_numbers, "correlation: 1, 0.9; in the reference correlation: 1, 0.452"),
         (lambda folder: change(folder, parameters={"size": 64, "seed": 0}), "size"),
         (lambda folder: change(folder, settings={"alpha_beta": 1.0}), "alpha_beta"),
         (lambda folder: change(folder, claims=[]), "other claims"),

@@ -30,14 +30,16 @@ def main() -> None:
     pairs = zip(options.networks, options.pooling, strict=True)
     networks = [load(name, pooling=pooling) for name, pooling in pairs]
     for network in networks:
-        results[network.name] = transfer_batch(network, transfers, steps=options.steps)
+        name = f"{network.name}, {network.pooling} pooling"
+        results[name] = transfer_batch(network, transfers, steps=options.steps)
     panels = [
         figures.Panel(result.images[i : i + 1], f"{panel}  {name}", styles[panel])
         for i, panel in enumerate(styles)
         for name, result in results.items()
     ]
     used = [cast["content"], *(cast[panel] for panel in styles)]
-    note = f"α/β = {ratio:.0e}, {options.steps} steps from the photograph, {options.size} px"
+    made = f"{options.steps} steps from the photograph, {options.size} px"
+    note = f"α/β = {figures.power_of_ten(ratio)}, {made}"
     parameters = {name: getattr(options, name) for name in ("images", "size", "steps")}
     other = {"name": networks[0].name, "sha256": networks[0].sha256, "pooling": networks[0].pooling}
     record = figures.make_record(

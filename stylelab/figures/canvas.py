@@ -1,101 +1,61 @@
-"""A figure on which pictures, texts and arrows are placed by hand, and what is drawn on it."""
+"""A figure on which pictures, texts and arrows are placed by hand, in inches."""
 
 import textwrap
-from collections.abc import Sequence
 
-import torch
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
+from matplotlib.patches import FancyArrowPatch, Rectangle
+from matplotlib.path import Path
 from torch import Tensor
 
-from stylelab.figures.panels import DPI
-
+DPI = 128  # panels of two columns are then 617 pixels wide: 512 are shown as they are
+# Okabe and Ito's palette: told apart by readers of any colour vision.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MAPS, GRAMS = "magma", "viridis"  # colour maps of even lightness, for any colour vision
 Box = tuple[float, float, float, float]  # x, y, width, height, in inches
 
 
-def distinct_filters(features: Tensor, count: int) -> list[int]:
-    """`count` filters of `(1, C, H, W)`; each varies most in what those before do not explain."""
-    rows = features[0].flatten(1).cpu().double()
-    rows, chosen = rows - rows.mean(1, keepdim=True), []
-    for _ in range(min(count, len(rows))):
-        chosen.append(int(rows.square().sum(1).argmax()))
-        direction = rows[chosen[-1]] / rows[chosen[-1]].norm().clamp_min(1e-12)
-        rows = rows - torch.outer(rows @ direction, direction)
-    return chosen
-
-
-def gram_pictures(features: Sequence[Tensor], count: int) -> list[Tensor]:
-    """Gram matrices `(count, count)` of features `(1, C, H, W)`, to be drawn from 0 to 1.
-
-    All are of the same filters, over their strengths in the first of the features, and ordered so
-    that filters which respond alike stand side by side.
-    """
-    chosen = distinct_filters(features[0], count)
-    rows = [maps[0, chosen].flatten(1).cpu() for maps in features]
-    grams = [row @ row.T / row.shape[1] for row in rows]
-    strengths = grams[0].diagonal().sqrt().clamp_min(1e-6)
-    grams = [gram / torch.outer(strengths, strengths) for gram in grams]
-    order = torch.linalg.eigh(grams[0])[1][:, -2].argsort()
-    return [gram[order][:, order] for gram in grams]
-
-
-def gradient_picture(gradient: Tensor) -> Tensor:
-    """A gradient `(1, 3, H, W)` as an image: grey is 0, all but the largest values fit."""
-    return (0.5 + 0.5 * gradient / gradient.abs().quantile(0.995).clamp_min(1e-30)).clamp(0, 1)
-
-
 class Canvas:
-    """A figure on which things are placed in inches, from its lower left corner."""
+    """A figure and its footer; places are in inches from the lower left, above the footer."""
 
     def __init__(self, width: float, height: float, footer: str = "") -> None:
-        self.width, self.height = width, height
-        self.figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
-        self.over = self.figure.add_axes((0, 0, 1, 1), zorder=5)
-        self.over.set(xlim=(0, width), ylim=(0, height))
-        self.over.axis("off")
-        lines = textwrap.fill(footer, int(width * 15.5))
-        plain = {"parse_math": False}  # a $ in the name of a file is a $
-        self.text(0.12, 0.06, lines, size=7.5, color="0.35", ha="left", va="bottom", **plain)
+        lines = textwrap.wrap(footer, int(17 * width))
+        below = 0.17 * len(lines) + 0.1 if lines else 0.0
+        self.width, self.height, size = width, height, (width, height + below)
+        self.figure = Figure(figsize=size, dpi=DPI, facecolor="white")
+        look = {"fontsize": 7.5, "color": "0.35", "va": "bottom", "parse_math": False}
+        self.figure.text(0.12 / size[0], 0.06 / size[1], "\n".join(lines), **look)
+        self.axes = self.figure.add_axes((0, 0, 1, 1))
+        self.axes.set(xlim=(0, width), ylim=(-below, height), autoscale_on=False)
+        self.axes.axis("off")
 
-    def picture(self, image: Tensor, box: Box, **options) -> Box:
-        """An image `(1, 3, H, W)`, or a map `(H, W)`, fitted into a box; returns its place."""
-        x, y, width, height = box
+    def picture(self, image: Tensor, box: Box, cmap: str = MAPS, alpha: float = 1.0) -> Box:
+        """An image `(1, 3, H, W)`, or a map `(H, W)` in colours, fitted into `box`.
+
+        Values below 0 and above 1 are drawn as 0 and 1. Returns the place of the picture.
+        """
         between = "lanczos" if image.dim() == 4 else "nearest"
-        image = image[0].permute(1, 2, 0).clamp(0, 1) if image.dim() == 4 else image
-        scale = min(width / image.shape[1], height / image.shape[0])
-        wide, high = scale * image.shape[1], scale * image.shape[0]
-        place = (x + (width - wide) / 2, y + (height - high) / 2, wide, high)
-        sides = (self.width, self.height) * 2
-        axes = self.figure.add_axes([part / side for part, side in zip(place, sides, strict=True)])
-        axes.imshow(image.detach().cpu().numpy(), interpolation=between, **options)
-        axes.set(xticks=[], yticks=[])
-        axes.spines[:].set(linewidth=0.5, color="white")
-        return place
-
-    def frame(self, box: Box, color: str, width: float = 1.7, outline: bool = False) -> None:
-        """An empty rectangle, with a white outline where it stands on a picture."""
-        looks = [{"color": "white", "linewidth": 1.8 * width}] if outline else []
-        for look in [*looks, {"color": color, "linewidth": width}]:
-            self.over.add_patch(Rectangle(box[:2], *box[2:], fill=False, **look))
-
-    def stack(self, maps: Tensor, tops: Tensor, box: Box) -> None:
-        """Maps `(K, H, W)` as cards, the first in front, bright as the root of maps over `tops`."""
+        pixels = (image[0].permute(1, 2, 0) if image.dim() == 4 else image).detach().clamp(0, 1)
         x, y, width, height = box
-        shift, behind = 0.07, 0.07 * (len(maps) - 1)
-        for k in reversed(range(len(maps))):
-            place = (x + k * shift, y + k * shift, width - behind, height - behind)
-            bright = (maps[k] / tops[k].clamp_min(1e-12)).sqrt()
-            self.picture(bright, place, cmap=MAPS, vmin=0, vmax=1)
+        scale = min(width / pixels.shape[1], height / pixels.shape[0])
+        wide, high = scale * pixels.shape[1], scale * pixels.shape[0]
+        x, y = x + (width - wide) / 2, y + (height - high) / 2
+        look = {"cmap": cmap, "alpha": alpha, "vmin": 0, "vmax": 1, "interpolation": between}
+        place = (x, x + wide, y, y + high)
+        self.axes.imshow(pixels.cpu().numpy(), extent=place, aspect="auto", **look)
+        self.frame((x, y, wide, high), "white", 0.5, zorder=0)
+        return x, y, wide, high
+
+    def frame(self, box: Box, color: str, width: float = 1.7, zorder: float = 1) -> None:
+        """An empty rectangle with lines `width` points wide."""
+        look = {"color": color, "linewidth": width, "zorder": zorder}
+        self.axes.add_patch(Rectangle(box[:2], *box[2:], fill=False, **look))
 
     def text(self, x: float, y: float, text: str, size: float = 9, **options) -> None:
         """Text centred at x, y unless `options` (matplotlib's) say otherwise."""
         defaults = {"ha": "center", "va": "center", "math_fontfamily": "cm"}
-        self.over.text(x, y, text, fontsize=size, **defaults | options)
+        self.axes.text(x, y, text, fontsize=size, **defaults | options)
 
     def arrow(self, *points: tuple[float, float], color: str = "0.25", width: float = 1.2) -> None:
         """An arrow along straight lines through the points, its head at the last."""
-        xs, ys = zip(*points[:-1], strict=True)
-        self.over.plot(xs, ys, color=color, linewidth=width, solid_joinstyle="miter")
-        look = {"arrowstyle": "-|>", "color": color, "linewidth": width, "shrinkA": 0, "shrinkB": 0}
-        self.over.annotate("", points[-1], points[-2], arrowprops=look)
+        look = {"arrowstyle": "-|>", "mutation_scale": 10, "color": color, "linewidth": width}
+        self.axes.add_patch(FancyArrowPatch(path=Path(points), joinstyle="miter", **look))

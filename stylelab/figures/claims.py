@@ -48,8 +48,7 @@ class Evidence:
 
     def style(self, panel: str, part: str = "style", up_to: str = STYLE_LAYERS[-1]) -> float:
         """Style distance of a panel to the image that plays `part`, up to a layer."""
-        wanted = STYLE_LAYERS[: STYLE_LAYERS.index(up_to) + 1]
-        layers = [layer for layer in wanted if layer in self.network.layers]
+        layers = STYLE_LAYERS[: STYLE_LAYERS.index(up_to) + 1]
         return measures.style_distance(self.network, self.panels[panel], self.images[part], layers)
 
     def content(self, panel: str) -> float:
@@ -78,7 +77,7 @@ def _falls(values: Sequence[float], slack: float = 0.0) -> bool:
     return _rises(list(reversed(values)), slack)
 
 
-def _features(e: Evidence) -> Iterator[Claim]:
+def features(e: Evidence) -> Iterator[Claim]:
     shift, moved = e.facts["gram_shift"], e.facts["feature_shift"]
     yield Claim(
         "A Gram matrix forgets position: shuffled feature maps differ (by over 0.5), their "
@@ -89,10 +88,9 @@ def _features(e: Evidence) -> Iterator[Claim]:
     yield e.fact_below("rescaling", 1e-4, "Rescaling changes nothing but a factor for each filter")
 
 
-def _content_reconstructions(e: Evidence) -> Iterator[Claim]:
-    errors = e.each(measures.pixel_error, "content")
-    ssims = e.each(measures.ssim, "content")
-    edges = e.each(measures.edge_agreement, "content")
+def figure1_content(e: Evidence) -> Iterator[Claim]:
+    kinds = measures.pixel_error, measures.ssim, measures.edge_agreement
+    errors, ssims, edges = (e.each(measure, "content") for measure in kinds)
     yield Claim(
         "Pixel error grows from (a) to (e), from each to the next within a tenth",
         {"RMS pixel error": errors},
@@ -107,7 +105,7 @@ def _content_reconstructions(e: Evidence) -> Iterator[Claim]:
     )
 
 
-def _style_reconstructions(e: Evidence) -> Iterator[Claim]:
+def figure1_style(e: Evidence) -> Iterator[Claim]:
     style = [e.style(panel) for panel in e.panels]
     pairs = zip(e.panels, STYLE_LAYERS, strict=False)
     matched = [e.style(panel, up_to=layer) for panel, layer in pairs]
@@ -129,18 +127,16 @@ def _style_reconstructions(e: Evidence) -> Iterator[Claim]:
     )
 
 
-def _algorithm(e: Evidence) -> Iterator[Claim]:
+def figure2(e: Evidence) -> Iterator[Claim]:
     yield e.fact_below("gradient_error", 1e-6, "Equations 2 and 6 are the gradients of 1 and 4")
     yield e.fact_below("finite_difference", 1e-4, "The gradient followed is the slope of the loss")
     yield e.fact_below("first_loss", 1e-5, "`transfer` begins with the loss computed by hand")
     yield e.fact_below("package_difference", 1e-4, "`transfer` ends with the picture made by hand")
 
 
-def _transfers(e: Evidence) -> Iterator[Claim]:
+def figure3(e: Evidence) -> Iterator[Claim]:
     own = [e.style(panel, panel) for panel in e.panels]
-    others = [
-        min(e.style(panel, other) for other in e.panels if other != panel) for panel in e.panels
-    ]
+    others = [min(e.style(a, b) for b in e.panels if b != a) for a in e.panels]
     kept = e.each(measures.edge_agreement, "content")
     yield Claim(
         "Each picture is nearer in style to its artwork than to the others",
@@ -158,9 +154,10 @@ def _tradeoff(e: Evidence, panels: Sequence[str], deepest: str | None = None) ->
     """Over all style layers; or over those up to `deepest`, with a tenth of slack."""
     content = [e.content(panel) for panel in panels]
     style = [e.style(panel, up_to=deepest or STYLE_LAYERS[-1]) for panel in panels]
-    over = f" (up to {deepest})" if deepest else ""
-    within = ", from each ratio to the next within a tenth" if deepest else ""
-    slack = 0.1 if deepest else 0.0
+    over, within, slack = "", "", 0.0
+    if deepest:
+        over, within = f" (up to {deepest})", ", from each ratio to the next within a tenth"
+        slack = 0.1
     return Claim(
         f"As alpha/beta rises, content distance falls and style distance{over} rises{within}",
         {"content distance": content, "style distance": style},
@@ -168,7 +165,7 @@ def _tradeoff(e: Evidence, panels: Sequence[str], deepest: str | None = None) ->
     )
 
 
-def _content_style_tradeoff(e: Evidence) -> Iterator[Claim]:
+def figure4(e: Evidence) -> Iterator[Claim]:
     edges = e.each(measures.edge_agreement, "content")
     ends = [edges[0], edges[-1]]
     yield _tradeoff(e, list(e.panels))
@@ -180,7 +177,7 @@ def _content_style_tradeoff(e: Evidence) -> Iterator[Claim]:
     )
 
 
-def _matrix(e: Evidence) -> Iterator[Claim]:
+def preprint_figure3(e: Evidence) -> Iterator[Claim]:
     rows: dict[str, list[str]] = {}
     for panel in e.panels:
         rows.setdefault(panel.rsplit("_", 1)[0], []).append(panel)
@@ -195,11 +192,9 @@ def _matrix(e: Evidence) -> Iterator[Claim]:
     )
 
 
-def _content_layers(e: Evidence) -> Iterator[Claim]:
-    values = {
-        "correlation": e.each(measures.correlation, "content"),
-        "SSIM": e.each(measures.ssim, "content"),
-    }
+def figure5(e: Evidence) -> Iterator[Claim]:
+    kinds = {"correlation": measures.correlation, "SSIM": measures.ssim}
+    values = {name: e.each(measure, "content") for name, measure in kinds.items()}
     yield Claim(
         "Matching conv2_2 keeps more of the photograph's pixels than matching conv4_2",
         values,
@@ -207,15 +202,15 @@ def _content_layers(e: Evidence) -> Iterator[Claim]:
     )
 
 
-def _initialisations(e: Evidence) -> Iterator[Claim]:
+def figure6(e: Evidence) -> Iterator[Claim]:
     terms = e.results["transfers"]["best"].values()
     losses = [sum(values) for values in zip(*terms, strict=True)]
     spread = max(losses) / min(losses)
     noise = [panel for name, panel in e.panels.items() if name.startswith("noise")]
-    pairs = list(itertools.combinations(noise, 2))
-    apart = [measures.pixel_error(a, b) for a, b in pairs]
+    pairs = [*itertools.combinations(noise, 2)]
+    apart = sorted(measures.pixel_error(a, b) for a, b in pairs)
     style = max(measures.style_distance(e.network, a, b, STYLE_LAYERS) for a, b in pairs)
-    differences = [min(apart), statistics.mean(apart), max(apart)]
+    differences = [apart[0], statistics.mean(apart), apart[-1]]
     yield Claim(
         "All starts end at about the same loss: within a factor of 2.5",
         {"final loss": losses, "largest over smallest": [spread]},
@@ -225,11 +220,11 @@ def _initialisations(e: Evidence) -> Iterator[Claim]:
         "Each white noise gives another picture (pixels differ by over 0.05) of the same style "
         "(distance under 0.1)",
         {"RMS pixel difference": differences, "style distance": [style]},
-        min(apart) > 0.05 and style < 0.1,
+        apart[0] > 0.05 and style < 0.1,
     )
 
 
-def _photorealistic(e: Evidence) -> Iterator[Claim]:
+def figure7(e: Evidence) -> Iterator[Claim]:
     (edges,), (other,) = (e.each(measures.edge_agreement, part) for part in ("content", "style"))
     (after,) = e.each(measures.colour_distance, "style")
     before = measures.colour_distance(e.images["content"], e.images["style"])
@@ -246,15 +241,6 @@ def _photorealistic(e: Evidence) -> Iterator[Claim]:
     )
 
 
-CLAIMS: dict[str, Callable[[Evidence], Iterator[Claim]]] = {
-    "features": _features,
-    "figure1_content": _content_reconstructions,
-    "figure1_style": _style_reconstructions,
-    "figure2": _algorithm,
-    "figure3": _transfers,
-    "figure4": _content_style_tradeoff,
-    "preprint_figure3": _matrix,
-    "figure5": _content_layers,
-    "figure6": _initialisations,
-    "figure7": _photorealistic,
-}
+_ALL = [features, figure1_content, figure1_style, figure2, figure3, figure4]
+_ALL += [preprint_figure3, figure5, figure6, figure7]
+CLAIMS = {claims.__name__: claims for claims in _ALL}  # by the name of the figure

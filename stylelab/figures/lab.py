@@ -11,7 +11,6 @@ from stylelab import gallery, networks
 from stylelab.engine.devices import pick_device
 from stylelab.figures import films, panels, records
 from stylelab.optimisation import Result
-from stylelab.vgg import VGG
 
 Drawing = Figure | Sequence[panels.Panel]
 STARTS = {"noise": "white noise", "content": "the content image", "style": "the style image"}
@@ -59,17 +58,17 @@ class Lab:
         """The image that plays `part`, `(1, 3, H, W)`; its longer side is the notebook's `size`."""
         return gallery.open(self.cast[part], size or self.parameters["size"])
 
-    def footer(self, parts: Iterable[str], *notes: str, networks: Iterable[VGG] = ()) -> str:
-        """The networks used (or the notebook's), notes, and the credits of the images."""
-        used = list(networks) or self.network
-        return panels.footer(used, [self.cast[part] for part in parts], *notes)
+    def footer(self, parts: Iterable[str], *notes: str) -> str:
+        """The line under a figure: the network, notes, and the images that play `parts`."""
+        return panels.footer([self.network], [self.cast[part] for part in parts], *notes)
 
     def show(
         self, name: str, drawing: Drawing, columns: int = 3, footer: str = "", width: float = 10.0
     ) -> object:
         """Save a drawing as `<name>.png`, without a record, and return it for the page."""
-        figure = _figure(drawing, columns, footer, width)
-        return records.show(records.save_picture(figure, name, self.output))
+        if not isinstance(drawing, Figure):
+            drawing = panels.panel_grid(drawing, columns=columns, footer=footer, width=width)
+        return records.show(records.save_picture(drawing, name, self.output))
 
     def save(
         self,
@@ -79,9 +78,9 @@ class Lab:
         images: Mapping[str, str],
         columns: int = 3,
         pictures: Mapping[str, Tensor] | None = None,
-        settings: Mapping[str, object] | None = None,
-        results: Mapping[str, Result] | None = None,
-        facts: Mapping[str, float] | None = None,
+        settings: Mapping[str, object] = {},
+        results: Mapping[str, Result] = {},
+        facts: Mapping[str, float] = {},
     ) -> object:
         """Save a figure of the paper with its record and panels, and return it for the page.
 
@@ -89,14 +88,14 @@ class Lab:
             name: the figure's name, as `claims.CLAIMS` knows it.
             drawing: its named panels are saved, and the paper's claims are checked on them.
             images: the parts of the images used, by the names that the record gives them.
-            columns: panels in a row.
             pictures: in place of named panels, for a drawing that is not of panels.
             settings, results, facts: as `make_record` takes them.
         """
-        settings, results = settings or {}, results or {}
-        if pictures is None:
-            drawn = [] if isinstance(drawing, Figure) else drawing
-            pictures = {panel.name: panel.image for panel in drawn if panel.name}
+        pictures = dict(pictures or {})
+        if not isinstance(drawing, Figure):
+            pictures |= {panel.name: panel.image for panel in drawing if panel.name}
+            footer = self.footer(images.values(), self._note(settings, results))
+            drawing = panels.panel_grid(drawing, columns=columns, footer=footer)
         record = self.records[name] = records.make_record(
             name,
             parameters=self.parameters,
@@ -107,32 +106,24 @@ class Lab:
             panels=pictures,
             facts=facts,
         )
-        steps = [f"{result.steps} steps" for result in results.values()][:1]
-        size = settings.get("size", self.parameters["size"])
-        note = ", ".join([*_choices(settings), *steps, f"{size} px"])
-        figure = _figure(drawing, columns, self.footer(images.values(), note), 10.0)
-        return records.show(records.save_figure(figure, record, self.output, pictures))
+        return records.show(records.save_figure(drawing, record, self.output, pictures))
+
+    def _note(self, settings: Mapping[str, object], results: Mapping[str, Result]) -> str:
+        """How a figure was made, as far as all its panels share it; by default from white noise."""
+        ratio, init = settings.get("alpha_beta"), settings.get("init", "noise")
+        words = [f"α/β = {panels.power_of_ten(ratio)}"] if isinstance(ratio, float) else []
+        words += [f"from {STARTS[init]}"] if isinstance(init, str) else []
+        words += [f"{result.steps} steps" for result in results.values()][:1]
+        return ", ".join([*words, f"{settings.get('size', self.parameters['size'])} px"])
 
     def print_claims(self, name: str) -> None:
-        """Print what the paper claims about a saved figure, and whether it holds."""
-        print(records.claims_table(self.records[name]))
+        """Print what the paper claims about a saved figure, whether it holds, and its numbers."""
+        for claim in self.records[name]["claims"]:
+            print(records.verdict(claim), *records.numbers(claim), sep="\n         ")
 
-    def film(self, name: str, frames: Mapping[int, Tensor], width: int = 200) -> object:
+    def film(self, name: str, frames: Mapping[int, Tensor]) -> object:
         """Save pictures by their steps as `<name>.gif`, and return it for the page."""
         from IPython.display import Image
 
-        path = films.save_animation(frames, name, self.output, width=width)
-        return Image(data=path.read_bytes(), format="gif", width=2 * width)
-
-
-def _figure(drawing: Drawing, columns: int, footer: str, width: float) -> Figure:
-    if isinstance(drawing, Figure):
-        return drawing
-    return panels.panel_grid(drawing, columns=columns, footer=footer, width=width)
-
-
-def _choices(settings: Mapping[str, object]) -> list[str]:
-    """Alpha/beta and start in words, if all panels share them; reconstructions start from noise."""
-    ratio, init = settings.get("alpha_beta"), settings.get("init", "noise")
-    words = [f"α/β = {ratio:g}"] if isinstance(ratio, float) else []
-    return [*words, f"from {STARTS[init]}"] if isinstance(init, str) else words
+        path = films.save_animation(frames, name, self.output)
+        return Image(data=path.read_bytes(), width=2 * films.WIDTH)

@@ -14,17 +14,12 @@ from torch import Tensor
 from stylelab.vgg import VGG, resize
 
 
-def _like(image: Tensor, other: Tensor) -> Tensor:
-    """`image` resized to the size of `other`, if they differ."""
-    return image if image.shape == other.shape else resize(image, other.shape[2:])
-
-
 def _grey(image: Tensor, other: Tensor) -> tuple[np.ndarray, np.ndarray]:
     """The luminance `(H, W)` of two pictures, at the second's size."""
     from skimage.color import rgb2gray
 
-    pair = (_like(image, other), other)
-    return tuple(rgb2gray(picture[0].permute(1, 2, 0).double().numpy()) for picture in pair)
+    pair = torch.cat([resize(image, other.shape[2:]), other]).permute(0, 2, 3, 1)
+    return tuple(map(rgb2gray, pair.double().numpy()))
 
 
 def _pearson(a: np.ndarray, b: np.ndarray) -> float:
@@ -36,7 +31,7 @@ def _pearson(a: np.ndarray, b: np.ndarray) -> float:
 
 def pixel_error(image: Tensor, other: Tensor) -> float:
     """Root mean square difference of the pixels, 0 to 1."""
-    return float((_like(image, other) - other).square().mean().sqrt())
+    return float((resize(image, other.shape[2:]) - other).square().mean().sqrt())
 
 
 def ssim(image: Tensor, other: Tensor) -> float:
@@ -61,22 +56,18 @@ def edge_agreement(image: Tensor, other: Tensor) -> float:
 
 def colour_distance(image: Tensor, other: Tensor) -> float:
     """Distance between the means and standard deviations of red, green and blue."""
-    first, second = (
-        torch.cat([picture.mean((0, 2, 3)), picture.std((0, 2, 3))]) for picture in (image, other)
-    )
-    return float((first - second).norm())
+    pair = (torch.cat([x.mean((0, 2, 3)), x.std((0, 2, 3))]) for x in (image, other))
+    return float(torch.dist(*pair))
 
 
 def _measured(network: VGG, image: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
     """Per layer, what the network measures at every position, `(m, M_l)`, in float64."""
-    weight, found = network.input.weight, {}
     with torch.no_grad():
-        for layer, features in network(image.to(weight), layers).items():
-            rows = features[0].flatten(1).cpu().double()
-            if (readout := network.readout(layer)) is not None:
-                ones = torch.ones_like(rows[:1])
-                rows = readout.cpu().double() @ torch.cat([rows, ones])
-            found[layer] = rows
+        features = network(image.to(network.input.weight), layers)
+    found = {layer: maps[0].flatten(1).cpu().double() for layer, maps in features.items()}
+    for layer, rows in found.items():
+        if (readout := network.readout(layer)) is not None:
+            found[layer] = readout.cpu().double() @ torch.cat([rows, torch.ones_like(rows[:1])])
     return found
 
 
@@ -100,5 +91,6 @@ def style_distance(network: VGG, image: Tensor, other: Tensor, layers: Iterable[
 
 def content_distance(network: VGG, image: Tensor, other: Tensor, layer: str) -> float:
     """Root mean square difference of the features over their deviation: 0 for the same content."""
-    f, p = (_measured(network, picture, [layer])[layer] for picture in (_like(image, other), other))
+    pair = (resize(image, other.shape[2:]), other)
+    f, p = (_measured(network, picture, [layer])[layer] for picture in pair)
     return float(((f - p).square().sum() / (p - p.mean(1, keepdim=True)).square().sum()).sqrt())

@@ -2,10 +2,11 @@
 
 import io
 import json
+import os
 import platform
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -21,11 +22,12 @@ import stylelab
 from stylelab import gallery
 from stylelab.errors import SettingError
 from stylelab.figures.claims import Evidence, check
-from stylelab.figures.manifest import note_file
 from stylelab.files.local import atomic, sha256_of
 from stylelab.images import save_image
 from stylelab.optimisation import Result
 from stylelab.vgg import VGG
+
+NOTES = "STYLELAB_MANIFEST"  # the runner sets it for each kernel: the file for `note_file`
 
 
 def make_record(
@@ -34,50 +36,47 @@ def make_record(
     parameters: Mapping[str, object],
     network: VGG,
     images: Mapping[str, str],
-    results: Mapping[str, Result] | None = None,
-    settings: Mapping[str, object] | None = None,
-    panels: Mapping[str, Tensor] | None = None,
-    facts: Mapping[str, float] | None = None,
+    results: Mapping[str, Result] = {},
+    settings: Mapping[str, object] = {},
+    panels: Mapping[str, Tensor] = {},
+    facts: Mapping[str, float] = {},
 ) -> dict:
     """All that is needed to make a figure again, its losses, and the claims, ready for JSON.
 
     Args:
-        figure: the figure's name.
         parameters: the notebook's parameters; `size` is the longer side of images, in pixels.
-        network: the network used.
         images: names in the gallery of the images used, by the part they play: "content", ...
         results: the optimisations behind the figure, by name.
         settings: what else was chosen: layers, alpha/beta, ...; a `size` here takes precedence.
         panels: the pictures that claims are checked on, `(1, 3, H, W)` each.
         facts: numbers measured in the notebook that claims are checked on.
     """
-    device = network.input.weight.device
+    device = network.device
     record = {
         "figure": figure,
         "parameters": dict(parameters),
-        "settings": dict(settings or {}),
+        "settings": dict(settings),
         "network": {key: getattr(network, key) for key in ("name", "sha256", "pooling", "padding")},
-        "images": {
-            part: {
-                "name": name,
-                "credit": gallery.credit(name),
-                "sha256": sha256_of(gallery.path(name)),
-            }
-            for part, name in images.items()
-        },
-        "results": {name: _losses(result) for name, result in (results or {}).items()},
-        "facts": dict(facts or {}),
+        "images": {part: _origin(name) for part, name in images.items()},
+        "results": {name: _losses(result) for name, result in results.items()},
+        "facts": dict(facts),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "threads": torch.get_num_threads(),
         "versions": versions(),
     }
-    saved = {name: panel.mul(255).round() / 255 for name, panel in (panels or {}).items()}
+    saved = {name: panel.mul(255).round() / 255 for name, panel in panels.items()}
     return record | {"claims": judge(record, network, saved)}
+
+
+def _origin(name: str) -> dict[str, str]:
+    """An image of the gallery: its name, its full credit, and the hash of its file."""
+    return {"name": name, "credit": gallery.credit(name), "sha256": sha256_of(gallery.path(name))}
 
 
 def _losses(result: Result) -> dict:
     """A result without its images: size, time, and each term's losses first and at their best."""
     best = result.losses.argmin(0)
+    lowest = {term: values.gather(0, best[None])[0] for term, values in result.history.items()}
     return {
         "size": list(result.images.shape[2:]),
         "steps": result.steps,
@@ -85,21 +84,15 @@ def _losses(result: Result) -> dict:
         "seconds": round(result.seconds, 2),
         "first": {term: values[0].tolist() for term, values in result.history.items()},
         "best_step": best.tolist(),
-        "best": {
-            term: values.gather(0, best[None])[0].tolist()
-            for term, values in result.history.items()
-        },
+        "best": {term: values.tolist() for term, values in lowest.items()},
     }
 
 
 def judge(record: Mapping, network: VGG, panels: Mapping[str, Tensor]) -> list[dict]:
     """The paper's claims about a record's figure, checked on its panels as they are saved."""
     size = record["settings"].get("size", record["parameters"].get("size"))
-    originals = {
-        part: gallery.open(image["name"], size) for part, image in record["images"].items()
-    }
-    measured = {key: record[key] for key in ("results", "facts")}
-    evidence = Evidence(network, panels, originals, **measured)
+    images = {part: gallery.open(made["name"], size) for part, made in record["images"].items()}
+    evidence = Evidence(network, panels, images, record["results"], record["facts"])
     return [asdict(claim) for claim in check(record["figure"], evidence)]
 
 
@@ -108,14 +101,14 @@ def verdict(claim: Mapping) -> str:
     return f"{'holds' if claim['holds'] else 'FAILS'}  {claim['statement']}"
 
 
-def claims_table(record: Mapping) -> str:
-    """The claims of a record, one below the other, with their numbers."""
-    lines = []
-    for claim in record["claims"]:
-        lines.append(verdict(claim))
-        for name, values in claim["values"].items():
-            lines.append(f"         {name}: {', '.join(f'{value:.3g}' for value in values)}")
-    return "\n".join(lines)
+def numbers(claim: Mapping) -> list[str]:
+    """The numbers that decide a claim of a record, a line for each kind."""
+    return [listed(name, values) for name, values in claim["values"].items()]
+
+
+def listed(name: str, values: Sequence[float]) -> str:
+    """Numbers and their name: `correlation: 0.1, 0.2`."""
+    return f"{name}: {', '.join(f'{value:.3g}' for value in values)}"
 
 
 def versions() -> dict[str, str]:
@@ -129,7 +122,7 @@ def save_figure(
     figure: Figure,
     record: Mapping[str, object],
     output: str | Path = ".",
-    panels: Mapping[str, Tensor] | None = None,
+    panels: Mapping[str, Tensor] = {},
 ) -> Path:
     """Save `<figure>.png`, its panels `panels/<figure>/<name>.png` and its record `<figure>.json`.
 
@@ -142,19 +135,18 @@ def save_figure(
     name, output = str(record["figure"]), Path(output)
     essentials = {key: record[key] for key in ("figure", "parameters", "settings", "network")}
     picture = save_picture(figure, name, output, comment=json.dumps(essentials))
-    for panel, image in (panels or {}).items():
-        save_image(image, panel_path(output, name, panel))
-        note_file(panel_path(output, name, panel))
-    record = {**record, "panels": list(panels or {}), "sha256": sha256_of(picture)}
+    for panel, image in panels.items():
+        path = panel_path(output, name, panel)
+        save_image(image, path)
+        note_file(path)
+    record = {**record, "panels": list(panels), "sha256": sha256_of(picture)}
     with atomic(picture.with_suffix(".json")) as path:
         path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     note_file(picture.with_suffix(".json"))
     return picture
 
 
-def save_picture(
-    figure: Figure, name: str, output: str | Path = ".", *, comment: str | None = None
-) -> Path:
+def save_picture(figure: Figure, name: str, output: str | Path = ".", *, comment: str = "") -> Path:
     """Save `<name>.png` without a record in the folder `output`; returns its path.
 
     Raises:
@@ -188,13 +180,25 @@ def check_names(**names: str) -> None:
             )
 
 
+def note_file(path: str | Path) -> None:
+    """Note that a notebook saved `path`, for the runner, in the file that `NOTES` names, if any."""
+    if notes := os.environ.get(NOTES):
+        with open(notes, "a", encoding="utf-8") as file:
+            file.write(json.dumps(str(Path(path).resolve())) + "\n")
+
+
+def noted(notes: Path) -> tuple[Path, ...]:
+    """The files noted in `notes` that are still there, each once, in order."""
+    lines = notes.read_text(encoding="utf-8").splitlines() if notes.exists() else []
+    paths = [Path(json.loads(line)) for line in dict.fromkeys(lines)]
+    return tuple(path for path in paths if path.is_file())
+
+
 def show(picture: Path, width: int = 900) -> object:
     """A saved figure as IPython's Image: a JPEG where that is smaller than the PNG."""
     from IPython.display import Image as Page
 
-    buffer, data = io.BytesIO(), picture.read_bytes()
+    buffer = io.BytesIO()
     with PIL.Image.open(picture) as image:
-        image.convert("RGB").save(buffer, "JPEG", quality=90, subsampling=0)
-    if len(buffer.getvalue()) < len(data):
-        return Page(data=buffer.getvalue(), format="jpeg", width=width)
-    return Page(data=data, format="png", width=width)
+        image.save(buffer, "JPEG", quality=90, subsampling=0)
+    return Page(data=min(buffer.getvalue(), picture.read_bytes(), key=len), width=width)

@@ -5,20 +5,21 @@ where that is possible; and their numbers are near those of a reference folder.
 """
 
 import json
-import math
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 
+import numpy as np
+
 from stylelab import gallery, networks
 from stylelab.errors import StylelabError
-from stylelab.figures.records import judge, panel_path, verdict
+from stylelab.figures.records import judge, listed, numbers, panel_path, verdict
 from stylelab.files.local import sha256_of
 from stylelab.images import load_image
 from stylelab.vgg import VGG
 
-RELATIVE, ABSOLUTE = 0.25, 0.02  # tolerance against the reference
-AGAIN = 1e-3  # tolerance, relative and absolute, against the record when computed again
+# Tolerances of numbers, relative and absolute: against a reference, and against the record itself
+REFERENCE, AGAIN = {"rtol": 0.25, "atol": 0.02}, {"rtol": 1e-3, "atol": 1e-3}
 
 
 def verify(
@@ -40,7 +41,12 @@ def verify(
         known = name.partition(":")[0] in networks.names()
         return networks.load(name if known or network is None else network, pooling=pooling)
 
-    lines, failed, paths = [], 0, _records(folder)
+    lines, failed, paths = [], 0, sorted(Path(folder).glob("*.json"))
+    paths = [path for path in paths if path.with_suffix(".png").exists()]
+    if not paths:
+        raise StylelabError(
+            f"{folder} holds no figures; make some: stylelab figures --output {folder}"
+        )
     for path in paths:
         found, problems = _check(path, load, reference)
         lines += [path.stem, *(f"  {line}" for line in found)]
@@ -50,39 +56,22 @@ def verify(
     return "\n".join(lines), not failed
 
 
-def _check(
-    path: Path, load: Callable[..., VGG], reference: Path | None
-) -> tuple[list[str], list[str]]:
+def _check(path: Path, load: Callable, reference: Path | None) -> tuple[list[str], list[str]]:
     """The claims of one record, and the problems found, in words."""
-    record, source = _read(path), "computed again from the panels"
+    record, source, problems = _read(path), "computed again from the panels", []
     panels = {name: panel_path(path.parent, record["figure"], name) for name in record["panels"]}
-    claims, problems = record["claims"], []
     if sha256_of(path.with_suffix(".png")) != record["sha256"]:
         problems.append(f"{path.stem}.png is not the picture that its record describes")
     try:
         claims = _judge_again(record, panels, load)
-        problems += _differences(record["claims"], claims, "the record", AGAIN, AGAIN)
+        problems += _differences(record["claims"], claims, "the record", AGAIN)
     except StylelabError as error:
-        source = f"from the record; {error}"
-    for claim in claims:
-        if not claim["holds"]:
-            numbers = "; ".join(f"{name} {_list(v)}" for name, v in claim["values"].items())
-            problems.append(f"a claim fails: {numbers}")
+        claims, source = record["claims"], f"from the record; {error}"
+    failing = [claim for claim in claims if not claim["holds"]]
+    problems += [f"a claim fails: {'; '.join(numbers(claim))}" for claim in failing]
     if reference is not None:
         problems += _compare(record, claims, reference / path.name)
     return [*map(verdict, claims), f"       {source}"], problems
-
-
-def _records(folder: Path) -> list[Path]:
-    paths = [
-        path for path in sorted(Path(folder).glob("*.json")) if path.with_suffix(".png").exists()
-    ]
-    if not paths:
-        raise StylelabError(
-            f"{folder} holds no figures with records; make some with: stylelab figures --output "
-            f"{folder}"
-        )
-    return paths
 
 
 def _read(path: Path) -> dict:
@@ -96,9 +85,7 @@ def _read(path: Path) -> dict:
     return record
 
 
-def _judge_again(
-    record: Mapping, panels: Mapping[str, Path], load: Callable[..., VGG]
-) -> list[dict]:
+def _judge_again(record: Mapping, panels: Mapping[str, Path], load: Callable) -> list[dict]:
     """The claims computed again from the saved panels.
 
     Raises:
@@ -128,27 +115,17 @@ def _compare(record: Mapping, claims: list[dict], reference: Path) -> list[str]:
         ours, theirs = ({**r[key], "device": "", "output": ""} for r in (record, known))
         if other := [name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name)]:
             return [f"made with other {', '.join(other)} than the reference"]
-    if len(known["claims"]) != len(claims):
-        return ["the reference has other claims; make it again"]
-    return _differences(known["claims"], claims, "the reference", RELATIVE, ABSOLUTE)
+    return _differences(known["claims"], claims, "the reference", REFERENCE)
 
 
-def _differences(
-    before: list[dict], after: list[dict], source: str, relative: float, absolute: float
-) -> list[str]:
+def _differences(before: list[dict], after: list[dict], source: str, near: Mapping) -> list[str]:
     """The numbers of the claims that are not as they were in `source`."""
+    if len(before) != len(after):
+        return [f"{source} has other claims; make it again"]
     found = []
     for old, new in zip(before, after, strict=True):
         for name, values in new["values"].items():
             known = old["values"].get(name, [])
-            near = len(known) == len(values) and all(
-                math.isclose(a, b, rel_tol=relative, abs_tol=absolute)
-                for a, b in zip(known, values, strict=True)
-            )
-            if not near:
-                found.append(f"{name} {_list(values)}, in {source} {_list(known)}")
+            if len(known) != len(values) or not np.allclose(values, known, **near):
+                found.append(f"{listed(name, values)}; in {source} {listed(name, known)}")
     return found
-
-
-def _list(values: list[float]) -> str:
-    return "[" + ", ".join(f"{value:.3g}" for value in values) + "]"

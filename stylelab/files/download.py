@@ -1,19 +1,18 @@
 """Downloads: resumed, tried again, verified, and only then put in place.
 
-`requests` and `filelock` do not go on from a partial file, check a hash, or give up on a server
-that sends a few bytes per minute or never stops; this module does. No text of a server is shown.
+`requests` does not go on from a partial file, check a hash, keep to https in redirects, or give up
+on a server that sends a few bytes per minute; this module does. No text of a server is shown.
 """
 
 import os
 import re
-import string
 import sys
+import threading
 import time
-from collections.abc import Iterator
-from contextlib import suppress
+from concurrent.futures import Future, wait
 from http.client import responses
 from pathlib import Path
-from typing import TYPE_CHECKING
+from urllib.parse import urljoin, urlsplit
 
 from tqdm import tqdm
 
@@ -21,37 +20,29 @@ from stylelab.errors import DownloadError, SettingError
 from stylelab.files.local import sha256_of
 from stylelab.files.text import printable
 
-if TYPE_CHECKING:
-    from requests import Response
-
 TIMEOUT = 30.0  # seconds without a byte
 SLOWEST = 1000  # bytes per second, averaged over TIMEOUT; a slower server counts as stalled
 LARGEST = 1 << 30  # bytes; nearly twice the largest file that stylelab needs
 TRIES = 4  # in a row, without noticeable progress
 PAUSE = 1.0  # seconds before the second try; doubled before each further one
-LONGEST_PAUSE = 60.0  # seconds; a longer Retry-After is cut to this
 
 
 class _Failure(Exception):
-    """An attempt that failed, and whether another one may succeed after `wait` seconds."""
+    """An attempt that failed. After a final one, another would fail as well."""
 
-    def __init__(self, reason: str, *, final: bool = False, wait: float = 0) -> None:
+    def __init__(self, reason: str, *, final: bool = False) -> None:
         super().__init__(reason)
-        self.final, self.wait = final, wait
+        self.final = final
 
 
 def fetch(url: str, path: str | os.PathLike[str], sha256: str, *, progress: bool = True) -> Path:
-    """Download `url` to `path`, unless the right file is already there; gives `path`.
+    """Download `url` (http or https) to `path`, unless the right file is there; gives `path`.
 
-    The bytes are collected in `path` + ".part", from which a later call continues, and renamed to
-    `path` once their hash is right. Dropped connections, stalls and busy servers (429, 5xx) are
-    tried again. If several processes ask for the same file, one downloads it and the others wait.
-    Another file at `path` is kept as `path` + ".old".
-
-    Args:
-        url: an http or https address.
-        sha256: the expected SHA-256 in hexadecimal, or at least its first 8 digits.
-        progress: whether to show a progress bar on stderr.
+    The right file has the given SHA-256, of which the first 8 digits suffice. The bytes are
+    collected in `path` + ".part", from which a later call continues, and renamed to `path` once
+    their hash is right. Dropped connections, stalls and busy servers (429, 5xx) are tried again.
+    If several processes ask for the same file, one downloads it and the others wait. Another file
+    at `path` is kept as `path` + ".old". A progress bar is shown on stderr.
 
     Raises:
         DownloadError: if the file cannot be downloaded, or its hash is wrong.
@@ -62,30 +53,26 @@ def fetch(url: str, path: str | os.PathLike[str], sha256: str, *, progress: bool
     path, sha256 = Path(path), sha256.lower()
     if not url.startswith(("http://", "https://")):
         raise SettingError(f"url must begin with http:// or https://, got {url!r}")
-    if not 8 <= len(sha256) <= 64 or not set(sha256) <= set(string.hexdigits):
+    if not re.fullmatch("[0-9a-f]{8,64}", sha256):
         raise SettingError(f"sha256 must be 8 to 64 hexadecimal digits, got {sha256!r}")
-    part, lock = path.with_name(f"{path.name}.part"), path.with_name(f".{path.name}.lock")
-    digits = sha256 if len(sha256) == 64 else f"beginning with {sha256}"
-    by_hand = f"or put the file, SHA-256 {digits}, at {path} by hand"
+    part = path.with_name(f"{path.name}.part")
     try:
         if _is_right(path, sha256):
             return path
         path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(lock):
-            try:
-                if not _is_right(path, sha256):
-                    _download(url, part, sha256, progress)
-                    if path.exists():
-                        os.replace(path, path.with_name(f"{path.name}.old"))
-                    os.replace(part, path)
-            finally:
-                with suppress(OSError):  # Windows does not remove an open file
-                    lock.unlink()
+        with FileLock(path.with_name(f".{path.name}.lock")):
+            if not _is_right(path, sha256):
+                _download(url, part, sha256, progress)
+                if path.exists():
+                    os.replace(path, path.with_name(f"{path.name}.old"))
+                os.replace(part, path)
         return path
     except _Failure as failure:
         cure = "look for it elsewhere" if failure.final else "check the connection, try again"
+        digits = sha256 if len(sha256) == 64 else f"beginning with {sha256}"
         raise DownloadError(
-            f"{url} cannot be downloaded ({failure}); {cure} {by_hand}"
+            f"{url} cannot be downloaded ({failure}); {cure} or put the file, SHA-256 {digits}, "
+            f"at {path} by hand"
         ) from failure
     except OSError as error:
         raise DownloadError(
@@ -98,132 +85,117 @@ def _is_right(file: Path, sha256: str) -> bool:
     return file.is_file() and sha256_of(file).startswith(sha256)
 
 
+def _size(file: Path) -> int:
+    return file.stat().st_size if file.exists() else 0
+
+
 def _download(url: str, part: Path, sha256: str, progress: bool) -> None:
     """Fill `part` with the right file, in several attempts if need be."""
-    furthest, tries, pause, mismatches = _size(part), 0, PAUSE, 0
+    furthest, tries = _size(part), 0
     while True:
         try:
-            _attempt(url, part, progress)
+            is_whole = _attempt(url, part, progress)
             if _is_right(part, sha256):
                 return
-            found = sha256_of(part)
+            reason = f"it is not the expected file: its SHA-256 is {sha256_of(part)}"
             part.unlink()
-            mismatches += 1  # the first may come of pieces of different versions
-            reason = f"it is not the expected file: its SHA-256 is {found}"
-            raise _Failure(reason, final=mismatches > 1)
+            # Pieces may be of different versions; a file in one piece is what the server has.
+            raise _Failure(reason, final=is_whole)
         except _Failure as failure:
-            if _size(part) - furthest >= SLOWEST * TIMEOUT:
-                tries, pause = 0, PAUSE
-            furthest, tries = max(furthest, _size(part)), tries + 1
+            size = _size(part)
+            tries = 1 if size - furthest >= SLOWEST * TIMEOUT else tries + 1
+            furthest = max(furthest, size)
             if failure.final or tries >= TRIES:
                 raise
-            wait = min(max(failure.wait, pause), LONGEST_PAUSE)
+            pause = PAUSE * 2 ** (tries - 1)
             if progress and sys.stderr:
-                message = f"{printable(str(failure))}; trying again in {wait:.0f} s"
-                tqdm.write(message, file=sys.stderr)
-            time.sleep(wait)
-            pause *= 2
+                tqdm.write(f"{failure}; trying again in {pause:.0f} s", file=sys.stderr)
+            time.sleep(pause)
 
 
-def _attempt(url: str, part: Path, progress: bool) -> None:
-    """Send one request for the bytes that `part` lacks, and append them."""
+def _attempt(url: str, part: Path, progress: bool) -> bool:
+    """`_receive` in a thread, given up when it is too slow: `requests` limits single reads only."""
     import requests
-    from requests.exceptions import ChunkedEncodingError, ConnectionError, Timeout
+    from urllib3.exceptions import HTTPError
 
-    start = _size(part)
-    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
+    outcome: Future[bool] = Future()
+    stop = threading.Event()
+
+    def work() -> None:
+        try:
+            outcome.set_result(_receive(url, part, progress, stop))
+        except Exception as error:
+            outcome.set_exception(error)
+
+    threading.Thread(target=work, daemon=True).start()
+    received = _size(part)
     try:
-        response = requests.get(url, headers=headers, stream=True, timeout=TIMEOUT)
-    except (ConnectionError, Timeout, ChunkedEncodingError) as error:
-        raise _Failure(_reason(error)) from error
-    except (requests.RequestException, ValueError) as error:  # ValueError: a malformed address
-        raise _Failure(f"it leads nowhere: {type(error).__name__}", final=True) from error
-    with response:
-        hops = [hop.url for hop in (*response.history, response)]
-        if url.startswith("https:") and not all(hop.startswith("https:") for hop in hops):
-            raise _Failure("it leads from https to an unencrypted address", final=True)
-        start, size = _start_and_size(response, part)
-        if response.status_code == 416:  # `part` is complete
-            return
-        if (size or 0) > LARGEST:
-            raise _Failure(f"the server announces {size} bytes, far too many", final=True)
-        units = {"unit": "B", "unit_scale": True, "unit_divisor": 1024}
-        name = printable(part.name.removesuffix(".part"))
+        while wait([outcome], TIMEOUT).not_done:
+            before, received = received, _size(part)
+            if before <= received < before + SLOWEST * TIMEOUT:  # it shrinks when begun again
+                raise _Failure(f"less than {SLOWEST} bytes per second")
+        return outcome.result()
+    except (requests.RequestException, HTTPError, ValueError) as error:  # ValueError: malformed
+        cause: BaseException = error
+        while cause.__cause__ or cause.__context__:
+            cause = cause.__cause__ or cause.__context__
+        reason = getattr(cause, "strerror", None) or type(cause).__name__  # no server's words
+        raise _Failure(reason) from error
+    finally:
+        stop.set()
+
+
+def _receive(url: str, part: Path, progress: bool, stop: threading.Event) -> bool:
+    """Append the bytes that `part` lacks; whether it is now a whole file, received in one go."""
+    kept = _size(part)
+    with _answer(url, kept) as response:
+        if stop.is_set():
+            return False
+        status, headers = response.status_code, response.headers
+        expected = {200: "", 206: f"bytes {kept}-", 416: f"bytes */{kept}"}[status]
+        if not headers.get("Content-Range", "").startswith(expected):
+            part.unlink()
+            raise _Failure("the server has another file than the one begun earlier")
+        if status == 416:  # nothing is missing
+            return False
+        start, length = kept if status == 206 else 0, headers.get("Content-Length", "")
+        size = start + int(length) if re.fullmatch("[0-9]{1,18}", length) else None
+        bar = {"desc": printable(part.name.removesuffix(".part")), "disable": not progress}
         with (
             part.open("ab" if start else "wb") as file,
-            tqdm(total=size, initial=start, desc=name, disable=not progress, **units) as bar,
+            tqdm.wrapattr(file, "write", total=size, initial=start, **bar) as counted,
         ):
-            for chunk in _chunks(response):
-                if file.tell() + len(chunk) > LARGEST:
+            while chunk := response.raw.read1(1 << 18, decode_content=False):
+                if stop.is_set():
+                    break
+                counted.write(chunk)
+                file.flush()
+                if file.tell() > LARGEST:
                     file.truncate(0)
-                    reason = f"the server sent over {LARGEST} bytes, far too many"
-                    raise _Failure(reason, final=True)
-                file.write(chunk)
-                bar.update(len(chunk))
-    if size is not None and _size(part) < size:
-        raise _Failure("the connection was closed early")
+                    raise _Failure(f"the server sent over {LARGEST} bytes", final=True)
+    return start == 0 and size is not None
 
 
-def _start_and_size(response: "Response", part: Path) -> tuple[int, int | None]:
-    """Where the coming bytes begin, `len(part)` or 0, and the size of the file if it is known."""
-    from urllib3.exceptions import HTTPError
-    from urllib3.util import Retry
+def _answer(url: str, kept: int):
+    """The `requests.Response` of the server to a request for the bytes after the first `kept`.
 
-    status, kept, headers = response.status_code, _size(part), response.headers
-    span = headers.get("Content-Range", "")
-    if status == 200:
-        length = headers.get("Content-Length", "")
-        start, size = 0, int(length) if re.fullmatch("[0-9]{1,18}", length) else None
-    elif status == 206 and (
-        match := re.fullmatch(rf"bytes {kept}-(\d{{1,18}})/(\d{{1,18}}|\*)", span)
-    ):
-        start, size = kept, int(match[1]) + 1 if match[2] == "*" else int(match[2])
-    elif status == 416 and span == f"bytes */{kept}":  # nothing is missing
-        start, size = kept, kept
-    elif kept and status in (206, 416):
-        part.unlink()
-        raise _Failure("the server has another file than the one begun earlier")
-    else:
-        wait = 0.0
-        with suppress(HTTPError, ValueError, OverflowError):
-            wait = Retry().parse_retry_after(headers.get("Retry-After", ""))
-        reason = f"HTTP {status}, {responses.get(status, 'unknown')}"
-        raise _Failure(reason, final=300 <= status < 500 and status != 429, wait=wait)
-    if headers.get("Content-Encoding", "identity").lower() != "identity":
-        raise _Failure("the server compressed the file although it was not asked to")
-    return start, size
+    Redirects are followed, but once https was used no request is sent without encryption.
+    """
+    import requests
 
-
-def _chunks(response: "Response") -> Iterator[bytes]:
-    """The bytes of the answer as they come, unless it comes so slowly that it would never end."""
-    from urllib3.exceptions import HTTPError
-
-    began, count = time.monotonic(), 0
-    while True:
-        try:
-            chunk = response.raw.read1(1 << 18, decode_content=False)
-        except (HTTPError, OSError, ValueError) as error:
-            raise _Failure(_reason(error)) from error
-        if not chunk:
-            return
-        yield chunk
-        count += len(chunk)
-        if time.monotonic() - began > TIMEOUT:
-            if count < SLOWEST * TIMEOUT:
-                raise _Failure(f"only {count} bytes came in {TIMEOUT:g} s")
-            began, count = time.monotonic(), 0
-
-
-def _reason(error: BaseException) -> str:
-    """Why a connection failed, in the operating system's words and not in the server's."""
-    while inner := error.__cause__ or error.__context__:
-        error = inner
-    if type(error).__name__ == "IncompleteRead":
-        return "the connection was closed early"
-    if isinstance(error, OSError):
-        return error.strerror or str(error) or type(error).__name__
-    return f"its answer makes no sense: {type(error).__name__}"
-
-
-def _size(part: Path) -> int:
-    return part.stat().st_size if part.exists() else 0
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={kept}-"} if kept else {})
+    session = requests.Session()
+    session.get_redirect_target = lambda response: None  # or it would read their whole content
+    for _ in range(10):
+        response = session.get(url, headers=headers, stream=True, timeout=TIMEOUT)
+        status = response.status_code
+        if status == 200 or (kept and status in (206, 416)):
+            return response
+        response.close()
+        if not response.is_redirect:
+            reason = f"HTTP {status}, {responses.get(status, 'unknown')}"
+            raise _Failure(reason, final=status < 500 and status != 429)
+        url, before = urljoin(url, response.headers["Location"]), url
+        if urlsplit(url).scheme not in ("https", urlsplit(before).scheme):
+            raise _Failure("it leads to an address without https", final=True)
+    raise _Failure("it leads from one address to the next without end")

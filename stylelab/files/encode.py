@@ -6,23 +6,25 @@ Pillow has no 16-bit colour, so `imagecodecs` (libpng) writes the pixels of 16-b
 import io
 import json
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo, putchunk
 
+from stylelab.errors import ImageError
+
 
 def png(pixels: np.ndarray, texts: Mapping[str, str]) -> bytes:
     """A PNG of `pixels` ((H, W, 3), uint8 or uint16, sRGB), with `texts` as iTXt chunks.
 
-    ValueError for keys that PNG does not allow.
+    ImageError for keys that PNG does not allow.
     """
     chunks, buffer = PngInfo(), io.BytesIO()
     chunks.add(b"sRGB", b"\0")
     for key, text in texts.items():
-        if not 0 < len(key) < 80 or not key.isprintable() or key != key.strip():
-            raise ValueError(f"metadata key {key!r} must have 1 to 79 printable characters")
+        if not 0 < len(key) < 80 or not (key.isascii() and key.isprintable()) or key != key.strip():
+            raise ImageError(f"metadata key {key!r} must have 1 to 79 printable ASCII characters")
         chunks.add_itxt(key, text)
     if pixels.dtype == np.uint8:
         Image.fromarray(pixels).save(buffer, "PNG", pnginfo=chunks)
@@ -52,11 +54,11 @@ def tiff(pixels: np.ndarray, texts: Mapping[str, str]) -> bytes:
 def jpeg(pixels: np.ndarray, texts: Mapping[str, str]) -> bytes:
     """A JPEG of `pixels` ((H, W, 3), uint8, sRGB), quality 95, full colour resolution.
 
-    `texts` become its comment, as JSON; ValueError if they are too long for one.
+    `texts` become its comment, as JSON; ImageError if they are too long for one.
     """
     comment = json.dumps(dict(texts)).encode() if texts else b""
     if len(comment) > 65_000:
-        raise ValueError("a JPEG keeps at most 65 kB of metadata; use .png")
+        raise ImageError("a JPEG keeps at most 65 kB of metadata; use .png")
     buffer, quality = io.BytesIO(), {"quality": 95, "subsampling": 0}
     profile = srgb_profile()
     Image.fromarray(pixels).save(buffer, "JPEG", icc_profile=profile, comment=comment, **quality)
@@ -69,10 +71,4 @@ def srgb_profile() -> bytes:
     return profile[:24] + struct.pack(">6H", 2000, 1, 1, 0, 0, 0) + profile[36:]
 
 
-ENCODERS: dict[str, Callable[[np.ndarray, Mapping[str, str]], bytes]] = {
-    ".png": png,
-    ".jpg": jpeg,
-    ".jpeg": jpeg,
-    ".tif": tiff,
-    ".tiff": tiff,
-}
+ENCODERS = {".png": png, ".jpg": jpeg, ".jpeg": jpeg, ".tif": tiff, ".tiff": tiff}

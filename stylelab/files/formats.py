@@ -1,31 +1,21 @@
 """Names of file formats by their first bytes, for messages about files that are not read."""
 
-READABLE = "PNG, JPEG, TIFF, WebP, GIF, BMP, AVIF, JPEG 2000 or HEIC"
-HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+import codecs
+from contextlib import suppress
 
+HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _SIGNATURES = {
     b"version https://git-lfs": "a Git LFS pointer; run git lfs pull",
     b"%PDF": "a PDF document; export its picture",
     b"\xff\x0a": "a JPEG XL image, which is not read; save it as PNG",
     b"\0\0\0\x0cJXL ": "a JPEG XL image, which is not read; save it as PNG",
     b"8BPS": "a Photoshop document; save it as PNG or TIFF",
-    b"\x76\x2f\x31\x01": "an OpenEXR image; save it as PNG",
-    b"#?RADIANCE": "a Radiance HDR image; save it as PNG",
-    b"gimp xcf": "a GIMP document; export it as PNG",
-    b"PK\x03\x04": "a ZIP archive; unpack it",
-    b"\x1f\x8b": "a gzip archive; unpack it",
-    b"\0\0\1\0": "an icon; save it as PNG",
     b"GIF": "a damaged GIF",
     b"RIFF": "a damaged WebP image, or a sound or film",
     b"\x89PNG": "a damaged PNG",
     b"\xff\xd8\xff": "a damaged JPEG",
     b"BM": "a damaged BMP",
 }
-
-
-def is_heif(head: bytes) -> bool:
-    """Whether a file that begins so is HEIC or HEIF (and not AVIF, its relative)."""
-    return head[4:8] == b"ftyp" and b"avi" not in head[8:32] and head[8:12] in HEIF_BRANDS
 
 
 def describe(head: bytes) -> str:
@@ -38,12 +28,14 @@ def describe(head: bytes) -> str:
     for signature, name in _SIGNATURES.items():
         if head.startswith(signature):
             return name
+    if head[4:8] == b"ftyp" and head[8:12] in HEIF_BRANDS:
+        return "a HEIC image; to read it: pip install 'stylelab[heic]', or save it as JPEG"
     if head[4:8] == b"ftyp":
         return "a film, or an image of a kind that is not read; save it as PNG"
-    try:
-        text = head[:-4].decode() if len(head) > 100 else head.decode()  # cut within a character?
-        if all(char.isprintable() or char.isspace() for char in text):
+    with suppress(UnicodeDecodeError):
+        words = codecs.getincrementaldecoder("utf-8")().decode(head).split()  # may be cut
+        if "".join(words).isprintable():
             return "a text file and not an image"
-    except UnicodeDecodeError:
-        pass
-    return f"no image, or is damaged; {READABLE} are read"
+    return (
+        "no image, or damaged; what is read: PNG, JPEG, TIFF, WebP, GIF, BMP, AVIF, JPEG 2000, HEIC"
+    )

@@ -14,14 +14,12 @@ def load_without_end(data: bytes) -> Image.Image | None:
     The decoder makes up what is missing from the bytes that follow: if they change the picture,
     it was not complete.
     """
-    data, decoded = data.rstrip(b"\xff"), []  # half of the marker may be there
+    data = data.rstrip(b"\xff")  # half of the marker may be there
     if not _has_all_scans(data):
         return None
-    for following in (b"", NOISE, INVERSE):
-        decoded.append(Image.open(io.BytesIO(data + following + b"\xff\xd9"), formats=["JPEG"]))
-        decoded[-1].load()
-    pixels = {image.tobytes() for image in decoded}
-    return decoded[0] if len(pixels) == 1 else None
+    ended = [io.BytesIO(data + following + b"\xff\xd9") for following in (NOISE, INVERSE)]
+    first, second = (Image.open(file, formats=["JPEG"]) for file in ended)
+    return first if first.tobytes() == second.tobytes() else None
 
 
 def _has_all_scans(data: bytes) -> bool:

@@ -3,7 +3,6 @@
 import hashlib
 import os
 import stat
-import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -22,13 +21,9 @@ def cache_dir() -> Path:
     """
     if chosen := os.environ.get("STYLELAB_CACHE"):
         return Path(chosen).expanduser()
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or "~/AppData/Local"
-    elif sys.platform == "darwin":
-        base = "~/Library/Caches"
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "stylelab"
+    from platformdirs import user_cache_path
+
+    return user_cache_path("stylelab", appauthor=False, opinion=False)
 
 
 def sha256_of(path: str | os.PathLike[str]) -> str:
@@ -40,29 +35,24 @@ def sha256_of(path: str | os.PathLike[str]) -> str:
 def readable(path: str | os.PathLike[str], error: type[StylelabError], kind: str) -> Path:
     """`path` with `~` expanded, if it is a file with content that can be read.
 
-    Args:
-        error: raised otherwise, with a message that says why.
-        kind: what the file should be, such as "an image file".
+    Otherwise `error` is raised, with a message that says why and asks for `kind`, such as
+    "an image file".
     """
     path = Path(os.path.expanduser(path))
     try:
         found = path.stat()
-        if stat.S_ISDIR(found.st_mode):
-            raise error(f"{path} is a folder; name {kind}")
-        if not stat.S_ISREG(found.st_mode):  # reading a pipe or a device might never end
-            raise error(f"{path} is a device or a pipe; name {kind}")
-        if not found.st_size:  # so are the files of /proc
-            raise error(f"{path} is an empty file; name {kind}")
-        path.open("rb").close()
-        return path
-    except StylelabError:
-        raise
-    except FileNotFoundError:
-        raise error(f"{path} does not exist; check the path of the file") from None
+        if is_file := stat.S_ISREG(found.st_mode):  # reading a pipe or a device might never end
+            path.open("rb").close()
     except OSError as problem:
         raise error(f"{path} cannot be read ({problem.strerror}); name {kind}") from problem
     except ValueError:  # a NUL, or characters that the file system cannot encode
         raise error(f"{str(path)!r} is not a possible file name; name {kind}") from None
+    if not is_file:
+        what = "a folder" if stat.S_ISDIR(found.st_mode) else "a device or a pipe"
+        raise error(f"{path} is {what}; name {kind}")
+    if not found.st_size:  # so are the files of /proc
+        raise error(f"{path} is an empty file; name {kind}")
+    return path
 
 
 @contextmanager
@@ -82,8 +72,8 @@ def atomic(
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         os.replace(temporary, path)
-    except OSError as problem:
-        reason = problem.strerror or problem
+    except (OSError, UnicodeError) as problem:
+        reason = getattr(problem, "strerror", None) or problem
         raise error(f"{path} cannot be written ({reason}); choose another place") from problem
     finally:
         with suppress(OSError):

@@ -27,14 +27,15 @@ def files_used(cells: Sequence[str], package: Path) -> list[Path]:
         names = {node.id for node in nodes if isinstance(node, ast.Name)}
         names |= {node.attr for node in nodes if isinstance(node, ast.Attribute)}
         names |= {part for n in nodes if isinstance(n, ast.alias) for part in n.name.split(".")}
-        if names & DYNAMIC:
-            raise ValueError("the cells may use anything")
         homes = [home for name, home in _lazy_names(package).items() if name in names]
         tree.body += [ast.Import([ast.alias(f"{package.name}.{home}")]) for home in homes]
         code = compile(ast.fix_missing_locations(tree), "notebook", "exec")
         finder.scan_code(code, finder.add_module("__main__"))
         modules = {Path(m.__file__) for m in finder.modules.values() if m.__file__}
+        is_clear = not names & DYNAMIC
     except (SyntaxError, ValueError):
+        is_clear = False
+    if not is_clear:
         modules = set(package.rglob("*.py"))
     folders = {package, *(module.parent for module in modules)}
     assets = {asset for folder in folders for asset in (folder / "assets").rglob("*")}

@@ -126,7 +126,7 @@ def run_notebooks(
     if folder.resolve() == chosen[0].parent.resolve():
         raise SettingError(f"--output {folder} is the folder of the notebooks; name another")
     from stylelab.engine.checkpoint import FOLDER as CHECKPOINTS  # brings PyTorch
-    from stylelab.figures import manifest
+    from stylelab.figures import records
     from stylelab.runs import execute  # needs the notebooks extra
 
     injected = {p.stem: {n: values[n] for n in execute.declared(p) if n in values} for p in chosen}
@@ -155,14 +155,14 @@ def run_notebooks(
         environment = kernel_environment() | capacity.share_of_cores(count)
         ready = []
         for path in due:
-            own = {manifest.VARIABLE: str(state / "running" / path.stem)}
+            own = {records.NOTES: str(state / "running" / path.stem)}
             if checkpoint:
                 own[CHECKPOINTS] = str(state / "checkpoints" / path.stem / prints[path.stem][:16])
             ready.append(Job(path, folder / path.name, injected[path.stem], environment | own))
         for outcome in run(ready, count, progress):
             outcomes[outcome.name] = outcome
             if outcome.ok:
-                made = manifest.noted(state / "running" / outcome.name)
+                made = records.noted(state / "running" / outcome.name)
                 uptodate.remember(outcome.path, prints[outcome.name], made)
                 shutil.rmtree(state / "checkpoints" / outcome.name, ignore_errors=True)
             _report(outcome, progress)
