@@ -136,7 +136,7 @@ def test_it_runs_again_after_a_change(folder, quickly, change):
         "import stylelab as s\ns.lone",
         "import stylelab\ngetattr(stylelab, input())",
         "from stylelab import *",
-        "import importlib\nimportlib.import_module('stylelab.' + 'app.playground')",
+        "from importlib import import_module\nimport_module('stylelab.' + 'app.playground')",
         "!stylelab transfer",
         "%run program.py",
         "this is no Python",

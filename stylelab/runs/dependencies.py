@@ -27,6 +27,7 @@ def files_used(cells: Sequence[str], package: Path) -> list[Path]:
         names = {node.id for node in nodes if isinstance(node, ast.Name)}
         names |= {node.attr for node in nodes if isinstance(node, ast.Attribute)}
         names |= {part for n in nodes if isinstance(n, ast.alias) for part in n.name.split(".")}
+        names |= {(n.module or "").split(".")[0] for n in nodes if isinstance(n, ast.ImportFrom)}
         homes = [home for name, home in _lazy_names(package).items() if name in names]
         tree.body += [ast.Import([ast.alias(f"{package.name}.{home}")]) for home in homes]
         code = compile(ast.fix_missing_locations(tree), "notebook", "exec")
