@@ -7,10 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from toys import heed_interrupts, is_running, until, write
 
 from stylelab.engine import memory
-from stylelab.errors import SettingError, StylelabError
+from stylelab.errors import StylelabError
 from stylelab.runs import capacity, uptodate
 from stylelab.runs import notebooks as runner
 
@@ -29,7 +30,10 @@ while sum(file.startswith("here-") for file in os.listdir()) < 2:
 def folder(tmp_path, monkeypatch):
     """An empty working directory, and room for any number of notebooks."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(uptodate, "PACKAGE", tmp_path / "package")  # whose code nobody edits now
+    package = tmp_path / "package"  # whose code nobody edits now
+    package.mkdir()
+    (package / "__init__.py").touch()
+    monkeypatch.setattr(uptodate, "PACKAGE", package)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(memory, "free", lambda device: 1e15)
     return tmp_path
@@ -39,42 +43,21 @@ def toy(folder: Path, name: str, *cells: str) -> Path:
     return write(folder / f"{name}.ipynb", *cells, declares=f"name = {name!r}\nsize = 1")
 
 
-def test_some_at_once_make_what_one_after_the_other_makes(folder, capsys, monkeypatch):
-    monkeypatch.setattr(capacity, "cores", lambda: 7)
-    notebooks = folder / "notebooks"
+def test_some_at_once_and_one_that_dies_takes_no_other_with_it(folder, capsys, monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 7)
     for name in ("01_one", "02_two"):
-        toy(notebooks, name, DRAW)
-    toy(notebooks, "03_bad", "1 / 0")
-    given = {"notebooks": notebooks, "profile": "smoke"}
-    monkeypatch.setattr(memory, "free", lambda device: 0.0)
-    in_turn = runner.run_notebooks(output="in_turn", jobs=3, **given)
-    assert capsys.readouterr().err.startswith("stylelab: running 1 at a time, not 3")
-    monkeypatch.setattr(memory, "free", lambda device: 1e15)
-    toy(notebooks, "01_one", MEET, DRAW)
-    toy(notebooks, "02_two", MEET, DRAW)
-    at_once = runner.run_notebooks(output="at_once", jobs=3, **given)
-    for outcomes in (in_turn, at_once):
-        assert [outcome.name for outcome in outcomes] == ["01_one", "02_two", "03_bad"]
-        assert [outcome.ok for outcome in outcomes] == [True, True, False]
-    assert in_turn[2].error == at_once[2].error and "ZeroDivisionError" in in_turn[2].error
-    made = [
-        {path.name: path.read_bytes() for path in (folder / name).glob("*.json")}
-        for name in ("in_turn", "at_once")
-    ]
-    assert made[0] == made[1] == {"01_one.json": b"01_one 64", "02_two.json": b"02_two 64"}
-    assert (folder / "at_once" / "here-01_one").read_text() == "2"  # a share of the cores
-    kept = [path.name for path in (folder / "at_once").glob("*.ipynb")]
-    assert sorted(kept) == ["01_one.ipynb", "02_two.ipynb", "03_bad.ipynb"]
+        toy(folder / "notebooks", name, MEET, DRAW)
+    toy(folder / "notebooks", "03_bad", "1 / 0")
+    toy(folder / "notebooks", "04_killed", "import os; os.kill(os.getppid(), 9)")
+    outcomes = runner.run_notebooks(notebooks="notebooks", profile="smoke", output="out", jobs=3)
+    assert [outcome.name for outcome in outcomes] == ["01_one", "02_two", "03_bad", "04_killed"]
+    assert [outcome.ok for outcome in outcomes] == [True, True, False, False]
+    assert "ZeroDivisionError" in outcomes[2].error and not outcomes[3].interrupted
+    for name in ("01_one", "02_two"):
+        assert (folder / "out" / f"{name}.json").read_text() == f"{name} 64"
+        assert (folder / "out" / f"here-{name}").read_text() == "2"  # a share of the cores
     said = capsys.readouterr().err
-    assert said.count(" ok\n") == 2 and said.count("FAILED") == 1
-
-
-def test_a_process_that_dies_takes_no_other_with_it(folder):
-    toy(folder / "notebooks", "01_killed", "import os; os.kill(os.getppid(), 9)")
-    toy(folder / "notebooks", "02_fine", DRAW)
-    outcomes = runner.run_notebooks(notebooks="notebooks", output="out", jobs=2, progress=False)
-    assert "ended with exit code" in outcomes[0].error and not outcomes[0].interrupted
-    assert outcomes[1].ok and (folder / "out" / "02_fine.json").exists()
+    assert said.count(" ok\n") == 2 and said.count("FAILED") == 2
 
 
 @pytest.mark.skipif(os.name == "nt", reason="interrupts are sent in another way there")
@@ -114,28 +97,24 @@ def test_however_a_run_ends_nothing_of_it_goes_on(folder, blow, jobs):
     assert not (folder / "out" / ".stylelab" / "running").exists()
 
 
-def test_no_fewer_than_one(folder):
-    toy(folder / "notebooks", "01_one", DRAW)
-    with pytest.raises(SettingError, match="jobs must be at least 1, got 0"):
-        runner.run_notebooks(notebooks="notebooks", jobs=0)
-
-
-def test_as_many_as_there_is_memory_for(monkeypatch):
+@pytest.mark.parametrize(
+    ("asked", "network", "size", "count"),
+    [
+        *((1, "vgg19", 4096, 1), (4, "vgg19-mini", 256, 4), (4, "vgg19-mini", 512, 2)),
+        *((4, "weights.pth", 512, 1), (4, "vgg19", 4096, 1)),
+    ],
+)
+def test_as_many_as_there_is_memory_for(monkeypatch, asked, network, size, count):
     monkeypatch.setattr(memory, "free", lambda device: 10e9)
-    assert capacity.affordable(1, "vgg19", 4096, "cpu") == (1, "")
-    assert capacity.affordable(4, "vgg19-mini", 256, "cpu") == (4, "")
-    count, said = capacity.affordable(4, "vgg19-mini", 512, "cpu")
-    assert count == 2
-    assert "running 2 at a time, not 4" in said and "4.7 GB" in said and "10.0 GB" in said
-    assert capacity.affordable(4, "weights.pth", 512, "cpu")[0] == 1
-    assert capacity.affordable(4, "vgg19", 4096, "cpu")[0] == 1
+    found, said = capacity.affordable(asked, network, size, "cpu")
+    assert found == count
+    assert ("10.0 GB" in said) == (count < asked)
 
 
 def test_the_user_s_number_of_threads_goes_before_ours(monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr(capacity, "cores", lambda: 8)
-    assert capacity.threads(1) == {}
-    assert set(capacity.threads(3).values()) == {"2"}
-    assert capacity.threads(9)["OMP_NUM_THREADS"] == "1"
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
+    for at_once, share in ((1, {}), (3, {"OMP_NUM_THREADS": "2"}), (9, {"OMP_NUM_THREADS": "1"})):
+        assert capacity.share_of_cores(at_once) == share
     monkeypatch.setenv("OMP_NUM_THREADS", "5")
-    assert capacity.threads(3) == {}
+    assert capacity.share_of_cores(3) == {}

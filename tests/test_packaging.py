@@ -31,11 +31,6 @@ def test_the_conda_environment_adds_nothing_to_the_project():
     assert set(extras) <= set(PROJECT["optional-dependencies"])
 
 
-def test_core_dependencies_are_few():
-    names = [re.match(r"[\w-]+", line)[0] for line in PROJECT["dependencies"]]
-    assert sorted(names) == ["numpy", "pillow", "safetensors", "torch", "torchvision", "tqdm"]
-
-
 def test_the_citation_is_of_this_version_and_names_the_paper():
     citation = read_yaml("CITATION.cff")
     assert citation["cff-version"] == "1.2.0" and citation["license"] == PROJECT["license"]

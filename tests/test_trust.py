@@ -1,7 +1,6 @@
 """Nothing foreign is executed: weights, images, names, parameters and records are data."""
 
 import ast
-import builtins
 import io
 import json
 import os
@@ -13,6 +12,7 @@ import zipfile
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 
 import matplotlib.text
 import nbformat
@@ -47,7 +47,6 @@ CODE = "__import__('pathlib').Path({!r}).touch()"
 EVIL = [
     "$\\frac{$",
     "$x^2$ and \\alpha",
-    "under_score _ ^ %",
     "_hidden",
     "</script><script>alert(1)</script>",
     '"><img src=x onerror=alert(1)>',
@@ -55,10 +54,7 @@ EVIL = [
     "```\n\n<script>alert(1)</script>\n```",
     "{{ 7 * 7 }} {size} {0.__class__} ${HOME} $(id) `id` %(size)s",
     '"""\nimport os\n"""',
-    "'; raise SystemExit #",
-    "\\",
     '\\"',
-    "\\N{BULLET} \\x41 \\u0041",
     "line\u2028separator\u2029paragraph\x85next\x0bvertical\x0cform",
     "\x1b]0;title\x07\x1b[2J\x9b31m",
     "\u202egnp.exe",
@@ -66,12 +62,9 @@ EVIL = [
     "\r\n\r\ncarriage",
     "漢字 🎨 é",
     "../../../etc/passwd",
-    "C:\\Users\\..\\x",
-    "-rf",
     "--output=x",
     "a" * 3000,
     "",
-    " ",
 ]
 
 
@@ -88,81 +81,47 @@ class Payload:
         return eval, (CODE.format(str(self.canary)),)
 
 
-class Stateful(dict):
-    """A dict that does so while its state is set."""
-
-    def __init__(self, canary: Path) -> None:
-        super().__init__(model=1)
-        self.canary = canary
-
-    def __reduce__(self):
-        return builtins.exec, (CODE.format(str(self.canary)),), None, None, iter([("a", 1)])
-
-
 class Module(torch.nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         print("executed")
         return x
 
 
-def weights(kind: str, path: Path, canary: Path) -> None:
-    """Write a file of weights of some kind, with code in it."""
-    evil, nested = Payload(canary), {"features.0.weight": torch.zeros(1), "more": Payload(canary)}
-    if kind.startswith("pickle"):
-        path.write_bytes(pickle.dumps(evil, protocol=int(kind[-1])))
-    elif kind == "zip":
-        torch.save(evil, path)
-    elif kind == "zip, nested":
-        torch.save({"state_dict": nested}, path)
-    elif kind == "dict":
-        torch.save(Stateful(canary), path)
-    elif kind == "legacy":
-        torch.save(nested, path, _use_new_zipfile_serialization=False)
-    elif kind == "legacy, by its magic number":
-        magic, version = pickle.dumps(0x1950A86A20F9469CFC6C), pickle.dumps(1001)
-        path.write_bytes(magic + version + pickle.dumps(evil) + pickle.dumps(evil))
-    elif kind == "tar":
-        with tarfile.open(path, "w") as file:
-            for name in ("storages", "tensors", "pickle"):
-                data = pickle.dumps(evil)
-                entry = tarfile.TarInfo(name)
-                entry.size = len(data)
-                file.addfile(entry, io.BytesIO(data))
-    elif kind == "zip in a zip":
-        inner = io.BytesIO()
-        torch.save(evil, inner)
-        with zipfile.ZipFile(path, "w") as file:
-            file.writestr("archive/data.pkl", pickle.dumps(evil))
-            file.writestr("archive/version", "3")
-            file.writestr("archive/inner.pth", inner.getvalue())
-    elif kind == "whole module":
-        torch.save(Module(), path)
-    elif kind == "torchscript":
-        torch.jit.script(Module()).save(path)
-    elif kind == "torchscript with a pickle":
-        torch.jit.script(Module()).save(path)
-        with zipfile.ZipFile(path, "a") as file:
-            file.writestr(f"{path.stem}/attributes.pkl", pickle.dumps(evil))
-            file.writestr("constants.pkl", pickle.dumps(evil))
-    elif kind == "object array":
-        with path.open("wb") as file:
-            np.save(file, np.array([evil], dtype=object), allow_pickle=True)
-    elif kind == "object arrays":
-        with path.open("wb") as file:
-            np.savez(file, weight=np.array([evil], dtype=object))
-    elif kind == "object array in a state dict":
-        torch.save({"features.0.weight": np.array([evil], dtype=object)}, path)
-    elif kind == "behind a header":
-        header = json.dumps({"__metadata__": {"stylelab": "__import__('os')"}}).encode()
-        path.write_bytes(len(header).to_bytes(8, "little") + header + pickle.dumps(evil))
+def legacy(evil: Payload, path: Path) -> None:
+    """The format of old versions, told by its magic number."""
+    numbers = pickle.dumps(0x1950A86A20F9469CFC6C) + pickle.dumps(1001)
+    path.write_bytes(numbers + pickle.dumps(evil) + pickle.dumps(evil))
 
 
-KINDS = [
-    *(f"pickle {protocol}" for protocol in range(6)),
-    *("zip", "zip, nested", "dict", "legacy", "legacy, by its magic number", "tar"),
-    *("zip in a zip", "whole module", "torchscript", "torchscript with a pickle"),
-    *("object array", "object arrays", "object array in a state dict", "behind a header"),
-]
+def tar(evil: Payload, path: Path) -> None:
+    with tarfile.open(path, "w") as file:
+        for name in ("storages", "tensors", "pickle"):
+            entry, data = tarfile.TarInfo(name), pickle.dumps(evil)
+            entry.size = len(data)
+            file.addfile(entry, io.BytesIO(data))
+
+
+def torchscript(evil: Payload, path: Path) -> None:
+    torch.jit.script(Module()).save(path)
+    with zipfile.ZipFile(path, "a") as file:
+        file.writestr(f"{path.stem}/attributes.pkl", pickle.dumps(evil))
+        file.writestr("constants.pkl", pickle.dumps(evil))
+
+
+def behind_a_header(evil: Payload, path: Path) -> None:
+    header = json.dumps({"__metadata__": {"stylelab": "__import__('os')"}}).encode()
+    path.write_bytes(len(header).to_bytes(8, "little") + header + pickle.dumps(evil))
+
+
+# What writes a file of weights with code in it.
+KINDS = {
+    "pickle 0": lambda evil, path: path.write_bytes(pickle.dumps(evil, protocol=0)),
+    "pickle 2": lambda evil, path: path.write_bytes(pickle.dumps(evil, protocol=2)),
+    "pickle 5": lambda evil, path: path.write_bytes(pickle.dumps(evil, protocol=5)),
+    "zip": lambda evil, path: torch.save({"a": torch.zeros(1), "more": evil}, path),
+    "whole module": lambda evil, path: torch.save(Module(), path),
+    **{each.__name__: each for each in (legacy, tar, torchscript, behind_a_header)},
+}
 
 
 @pytest.fixture
@@ -174,10 +133,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def test_the_payload_would_work(folder):
-    weights("pickle 2", folder / "a.pth", folder / "canary")
-    pickle.loads((folder / "a.pth").read_bytes())
-    (folder / "canary").unlink()
-    weights("legacy", folder / "a.pth", folder / "canary")
+    KINDS["zip"](Payload(folder / "canary"), folder / "a.pth")
     torch.load(folder / "a.pth", weights_only=False)
     assert (folder / "canary").exists()
 
@@ -187,7 +143,7 @@ def test_the_payload_would_work(folder):
 @pytest.mark.parametrize("kind", KINDS)
 def test_weights_with_code_are_refused_and_not_executed(folder, capfd, kind, suffix):
     path, canary = folder / f"a{suffix}", folder / "canary"
-    weights(kind, path, canary)
+    KINDS[kind](Payload(canary), path)
     with pytest.raises(NetworkError, match=r"cannot be read as weights|is not a VGG-19") as caught:
         networks.load(str(path))
     assert str(path) in str(caught.value) and "\n" not in str(caught.value)
@@ -202,7 +158,7 @@ def test_weights_with_code_are_refused_and_not_executed(folder, capfd, kind, suf
     ],
 )
 def test_neither_are_they_by_the_command_line(folder, capsys, arguments):
-    weights("zip, nested", folder / "a.pth", folder / "canary")
+    KINDS["zip"](Payload(folder / "canary"), folder / "a.pth")
     assert main(arguments) == 1
     assert capsys.readouterr().err.startswith("stylelab: a.pth cannot be read as weights")
     assert not (folder / "canary").exists() and not (folder / "out.png").exists()
@@ -210,7 +166,7 @@ def test_neither_are_they_by_the_command_line(folder, capsys, arguments):
 
 def test_a_picture_cannot_name_a_file_of_weights(folder, tiny_network):
     path, canary = folder / "a.pth", folder / "canary"
-    weights("legacy", path, canary)
+    KINDS["zip"](Payload(canary), path)
     files = {role: {"file": "a.png", "sha256": "0" * 64} for role in ("content", "style")}
     texts = metadata(Settings(network=str(path)), files, tiny_network())
     texts["Comment"] = json.dumps(json.loads(texts["Comment"]) | {"network": str(path)})
@@ -250,12 +206,9 @@ def test_a_parameter_becomes_a_literal_and_nothing_else(value):
         Path('"; raise SystemExit #'),
         ('"; raise SystemExit #',),
         {1: "a"},
-        {Path('"; raise SystemExit #'): "a"},
-        [{"a": [object()]}],
         b"bytes",
         {"a", "b"},
         np.int64(3),
-        torch.tensor(1),
         "no UTF-8: \udcff",
         ["\ud800"],
     ],
@@ -341,14 +294,16 @@ def shown(figure) -> list[str]:
 
 
 @pytest.mark.filterwarnings("ignore:Glyph")
-def test_labels_are_shown_as_they_are():
-    panels = [figures.Panel(torch.zeros(1, 3, 8, 8), text) for text in EVIL if len(text) < 100]
-    found = shown(figures.panel_grid(panels, columns=9, width=9))
-    assert [panel.label for panel in panels if panel.label not in found] == []
+def test_labels_and_names_of_curves_are_shown_as_they_are():
+    texts = [text for text in EVIL if len(text) < 100]
+    panels = [figures.Panel(torch.zeros(1, 3, 8, 8), text) for text in texts]
+    curves = figures.loss_curves(SimpleNamespace(losses=torch.rand(3, len(texts)) + 1), texts)
+    for figure in (figures.panel_grid(panels, columns=9, width=9), curves):
+        assert set(texts) <= set(shown(figure))
 
 
 @pytest.mark.filterwarnings("ignore:Glyph")
-@pytest.mark.parametrize("text", EVIL[:4])
+@pytest.mark.parametrize("text", [*EVIL[:4], "weights $x of \\foo{ and $^"])
 def test_so_are_footers_with_the_names_of_networks(tiny_network, text):
     network = tiny_network()
     network.name = text
@@ -356,20 +311,7 @@ def test_so_are_footers_with_the_names_of_networks(tiny_network, text):
     panels = [figures.Panel(torch.zeros(1, 3, 8, 8), "a")]
     figure = figures.panel_grid(panels, columns=1, footer=footer, width=4)
     assert footer in [" ".join(each.split()) for each in shown(figure)]
-    assert not any(each.get_parse_math() for each in figure.texts)
-
-
-@pytest.mark.filterwarnings("ignore:Glyph")
-def test_so_are_footers_of_diagrams():
-    canvas = Canvas(4, 2, "weights $x of \\foo{ and $^")
-    assert shown(canvas.figure)
-    canvas.figure.savefig(io.BytesIO())
-
-
-def test_a_film_stays_in_its_folder(folder):
-    with pytest.raises(SettingError, match="a film's name may have letters"):
-        save_animation({0: torch.zeros(1, 3, 8, 8)}, "../x")
-    assert not (folder.parent / "x.gif").exists()
+    assert shown(Canvas(4, 2, text).figure)
 
 
 HEADERS = ["[]", "3", "null", "1e999", '{"units": 3}', '{"units": {"conv1_1": "a"}}', "{", '"a"']
@@ -384,32 +326,23 @@ def test_damaged_headers_of_weights_are_refused(folder, tiny_network, header):
         networks.load("a.safetensors")
 
 
-@pytest.mark.filterwarnings("ignore:Glyph")
-def test_so_are_the_names_of_curves():
-    texts = [text for text in EVIL if len(text) < 100]
-    losses = torch.rand(3, len(texts)) + 1
-    result = type("Result", (), {"losses": losses})()
-    figure = figures.loss_curves(result, texts)
-    found = shown(figure)
-    assert [text for text in texts if text not in found] == []
-
-
 NAMES = ["../x", "a/b", "/x", "..", ".", ".hidden", "", "a\\b", "a\nb", "a\0b", "C:x", "x/../../y"]
 
 
 @pytest.mark.parametrize("name", NAMES, ids=ascii)
 def test_figures_and_panels_stay_in_their_folder(folder, name):
-    drawn = figures.panel_grid([figures.Panel(torch.zeros(1, 3, 8, 8), "a")], columns=1, width=2)
-    essentials = {"parameters": {}, "settings": {}, "network": {}, "claims": []}
-    output, panel = folder / "in" / "out", {"a": torch.zeros(1, 3, 8, 8)}
-    with pytest.raises(SettingError, match="name may have letters"):
-        figures.save_picture(drawn, name, output)
-    with pytest.raises(SettingError, match="name may have letters"):
-        figures.save_figure(drawn, {"figure": name, **essentials}, output, panel)
-    with pytest.raises(SettingError, match="name may have letters"):
-        figures.panel_path(output, name, "a")
-    with pytest.raises(SettingError, match="name may have letters"):
-        figures.panel_path(output, "a", name)
+    panel = {"a": torch.zeros(1, 3, 8, 8)}
+    drawn = figures.panel_grid([figures.Panel(panel["a"], "a")], columns=1, width=2)
+    record = {"figure": name, "parameters": {}, "settings": {}, "network": {}, "claims": []}
+    for save, *arguments in (
+        (figures.save_picture, drawn, name, "out"),
+        (figures.save_figure, drawn, record, "out", panel),
+        (figures.panel_path, "out", name, "a"),
+        (figures.panel_path, "out", "a", name),
+        (save_animation, {0: panel["a"]}, name, "out"),
+    ):
+        with pytest.raises(SettingError, match="name may have letters"):
+            save(*arguments)
     assert list(folder.iterdir()) == []
 
 
@@ -538,28 +471,23 @@ OPENING = re.compile(
 
 def instructions():
     """What starts JupyterLab, or tells how to."""
-    for pattern in ("*", "*.md", "*.yml", "docs/*.md", "book/**/*", ".github/**/*", "tools/*"):
+    for pattern in ("*", "docs/*.md", "book/**/*", ".github/**/*", "tools/*", "notebooks/**/*.*"):
         yield from (path for path in ROOT.glob(pattern) if path.is_file())
-    yield from (ROOT / "notebooks").rglob("*.ipynb")
-    yield from (ROOT / "notebooks").rglob("*.md")
     yield from (path for path in (ROOT / "tests").glob("*.py") if path != Path(__file__))
 
 
 @pytest.mark.parametrize("path", sorted(set(instructions())), ids=lambda path: path.name)
 def test_jupyterlab_is_started_with_its_token_and_for_this_computer_alone(path):
-    if path.suffix == ".ipynb":
-        cells = nbformat.read(path, as_version=4).cells
-        text = "\n".join(cell.source for cell in cells)
-    else:
-        text = path.read_text("utf-8", errors="replace")
+    text = path.read_text("utf-8", errors="replace")
+    if path.suffix == ".ipynb":  # whose outputs may look like anything
+        text = "\n".join(cell.source for cell in nbformat.reads(text, as_version=4).cells)
     assert not OPENING.search(text)
 
 
 def test_what_would_open_it_is_recognised():
     for flag in (
-        *("--NotebookApp.token=''", '--IdentityProvider.token=""', "--ServerApp.token= x"),
-        *("--ip 0.0.0.0", "--ip=*", "c.ServerApp.ip = '*'", "--ServerApp.password=''"),
-        *("--ServerApp.allow_origin='*'", "--ServerApp.disable_check_xsrf=True"),
+        *("--NotebookApp.token=''", "--ServerApp.token= x", "--ip=*", "c.ServerApp.ip = '*'"),
+        *("--ServerApp.password=''", "--ServerApp.disable_check_xsrf=True"),
     ):
         assert OPENING.search(f"jupyter lab {flag}\n"), flag
     for flag in ("--IdentityProvider.token={token}", "--ServerApp.ip=127.0.0.1", "notebooks"):

@@ -1,12 +1,12 @@
-"""Readers of command-line arguments, each from a text to a checked value."""
+"""Types of command-line arguments: each reads a text as a checked value."""
 
 import argparse
 import os
-import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
-from stylelab.errors import SettingError
+from stylelab.errors import SettingError, StylelabError
+from stylelab.files.local import readable
 from stylelab.runs.notebooks import is_named
 from stylelab.runs.options import Option
 from stylelab.runs.settings import OPTIONS, Settings
@@ -14,87 +14,76 @@ from stylelab.runs.settings import OPTIONS, Settings
 DEFAULTS = Settings().as_dict()
 
 
-def path(text: str) -> str:
-    """A path, in which a leading ~ is the user's home."""
-    if "\0" in text:
-        raise argparse.ArgumentTypeError("a file's name cannot contain a NUL character")
-    return os.path.expanduser(text)
+def argument(read: Callable[[str], Any]) -> Callable[[str], Any]:
+    """`read` as an argument's type: argparse shows the messages of ArgumentTypeError alone."""
 
-
-def reader(option: Option) -> Callable[[str], Any]:
-    """What reads the value of `option`."""
-
-    def read(text: str) -> Any:
+    def checked(text: str) -> Any:
         try:
-            return option.read(text, "the value")
-        except SettingError as error:
+            return read(text)
+        except StylelabError as error:
             raise argparse.ArgumentTypeError(str(error)) from None
 
-    return read
+    return checked
 
 
 def number(kind: type, least: float = 0, most: float = 1e9) -> Callable[[str], Any]:
-    """What reads an int or a float from `least` to `most`."""
-    return reader(Option(kind, "", "", least=least, most=most))
+    """The type of an int or a float from `least` to `most`."""
+    return argument(Option(kind, "", "", least=least, most=most).read)
 
 
+@argument
+def path(text: str) -> str:
+    """A path, in which a leading ~ is the user's home."""
+    if "\0" in text:
+        raise SettingError("a file's name cannot contain a NUL character")
+    return os.path.expanduser(text)
+
+
+@argument
 def size(text: str) -> int | str:
     """A number of pixels, or "original"."""
-    if text == "original":
-        return text
-    try:
-        return OPTIONS["size"].read(text, "the value")
-    except SettingError as error:
-        raise argparse.ArgumentTypeError(f"{error}; or write original") from None
+    return text if text == "original" else OPTIONS["size"].read(text)
 
 
+@argument
 def network(text: str) -> str:
     """The name of a network, or the path of a file that can be read."""
+    from stylelab import networks
+
     if is_named(text):
         return text
     file = path(text)
-    try:
-        with open(file, "rb") as weights:
-            weights.read(1)
-    except FileNotFoundError:
-        from stylelab import networks
-
-        known = ", ".join(networks.names())
-        raise argparse.ArgumentTypeError(f"{text!r} is neither a file nor one of {known}") from None
-    except OSError as error:
-        raise argparse.ArgumentTypeError(f"{text} cannot be read ({error.strerror})") from None
-    return file
+    if not os.path.exists(file):
+        networks.info(text)  # says which are known
+    return str(readable(file, SettingError, "a network or a file of weights"))
 
 
+@argument
 def device(text: str) -> str:
     """The name of a device that this machine has."""
     from stylelab.engine.devices import pick_device
 
-    if not re.fullmatch(r"auto|cpu|mps|cuda(:[0-9]{1,3})?", text):
-        raise argparse.ArgumentTypeError(f"expected auto, cpu, cuda, cuda:1 or mps, got {text!r}")
-    try:
-        pick_device(text)
-    except SettingError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+    pick_device(text)
     return text
 
 
 def add_settings(
-    group: argparse._ActionsContainer, names: Iterable[str], *, default: str = "", **readers: Any
+    add_argument: Callable[..., object], *names: str, default: str = "", **types: Any
 ) -> None:
     """Add flags for the settings `names`, with their defaults unless `default` describes another.
 
     Args:
+        add_argument: of a parser or of a group of its arguments.
         default: what the help says in place of the default; the value is then None.
-        readers: readers of single settings, in place of their option's.
+        types: types of single settings, in place of their option's.
     """
     for name in names:
         option, value = OPTIONS[name], DEFAULTS[name]
         shown = default or (",".join(value) if isinstance(value, dict) else value)
-        group.add_argument(
+        add_argument(
             f"--{name.replace('_', '-')}",
-            type=readers.get(name) or reader(option),
+            type=types.get(name) or argument(option.read),
             default=None if default else value,
-            metavar=option.metavar or "|".join(option.choices),
+            metavar=option.metavar,
             help=f"{option.help} (default: {shown})",
         )

@@ -1,16 +1,132 @@
 """What the commands do, from the arguments that `stylelab.cli.main` has read to an exit code."""
 
 from argparse import Namespace
+from collections.abc import Sequence
 from pathlib import Path
 
-from stylelab import gallery
+import torch
+
+from stylelab import gallery, images
 from stylelab import networks as nets
 from stylelab.cli.exits import FAILED, INTERRUPTED, complain, say
-from stylelab.cli.painting import transfer
-from stylelab.errors import DownloadError, SettingError, StylelabError
+from stylelab.engine import memory
+from stylelab.engine.checkpoint import Checkpoint
+from stylelab.engine.coarse_to_fine import transfer_coarse_to_fine
+from stylelab.engine.devices import pick_device
+from stylelab.errors import DownloadError, ImageError, SettingError, StylelabError
+from stylelab.files import decode
+from stylelab.files.local import sha256_of
 from stylelab.runs import notebooks as runner
+from stylelab.runs.settings import OPTIONS, Settings, metadata
 
-__all__ = ["distil", "fetch", "figures", "lecture", "networks", "transfer", "verify"]
+SURELY = 1.25  # an estimate of memory may be wrong by a quarter
+
+
+def transfer(arguments: Namespace) -> int:
+    """Paint one image in the style of another; what can be wrong is found before the work."""
+    paths = {role: _find(getattr(arguments, role)) for role in ("content", "style")}
+    originals = {role: decode.size_of(path) for role, path in paths.items()}
+    output = images.check_output(arguments.output, bits=arguments.bits)
+    checkpoint = Checkpoint(arguments.checkpoint) if arguments.checkpoint else None
+    _check_distinct(output, paths, arguments.checkpoint)
+    values = {name: getattr(arguments, name) for name in OPTIONS}
+    if arguments.size == "original":
+        values["size"] = max(originals["content"])
+    settings = Settings(**values)
+    device = pick_device(arguments.device)
+    network = nets.load(settings.network, device=device)
+    least = network.min_size(settings.layers)
+    needs = f"network {network.name} needs at least {least} on each side"
+    for role, path in paths.items():
+        if min(originals[role]) < least:
+            raise ImageError(
+                f"{path} has {_sides(originals[role])} pixels; {needs}: choose a larger image"
+            )
+    need, sides = memory.needed_for_files(
+        network, settings.layers, *originals.values(), settings.size, str(device)
+    )
+    if need > SURELY * memory.free(str(device)):
+        shortage = memory.shortage(network, need, sides, str(device))
+        raise StylelabError(f"{shortage}; lower --size")
+    loaded = {role: images.load_image(path, settings.size) for role, path in paths.items()}
+    for role, path in paths.items():
+        sides = loaded[role].shape[:1:-1]
+        if min(sides) < least:
+            raise SettingError(
+                f"{path} has {_sides(sides)} pixels at --size {settings.size}; {needs}: choose a "
+                "larger --size"
+            )
+        if max(sides) > max(originals[role]):
+            say(
+                f"{getattr(arguments, role)} is enlarged from {_sides(originals[role])} pixels; "
+                "--size original works at the size of CONTENT"
+            )
+    content, style = loaded.values()
+    if settings.init != "noise" and torch.equal(content, style):
+        raise SettingError(
+            f"CONTENT and STYLE are the same picture, {arguments.content}, which is the result "
+            "already; choose another STYLE, or --init noise"
+        )
+    say(
+        f"{arguments.content} ({_sides(content.shape[:1:-1])}) in the style of {arguments.style} "
+        f"({_sides(style.shape[:1:-1])}): network {network.name} on {device}, alpha/beta "
+        f"{settings.alpha_beta:g}, {settings.steps} steps from {settings.init}"
+        + (f" on each of {settings.levels} levels" if settings.levels > 1 else "")
+    )
+    result = transfer_coarse_to_fine(
+        network,
+        [settings.as_transfer(content, style)],
+        levels=settings.levels,
+        steps=settings.steps,
+        hooks=[*network.hooks, *([checkpoint] if checkpoint else [])],
+    )
+    texts = metadata(
+        settings,
+        {role: {"file": path.name, "sha256": sha256_of(path)} for role, path in paths.items()},
+        network,
+        steps_done=result.steps,
+        first_loss=float(result.losses[0]),
+        best_loss=float(result.losses.min()),
+    )
+    images.save_image(result.images, output, bits=arguments.bits, metadata=texts)
+    if result.stuck:
+        return complain(
+            f"no step led to a finite loss after step {result.steps}; the best image so far is "
+            f"{output}"
+        )
+    if result.interrupted:
+        done = f"after {result.steps} of {settings.steps} steps"
+        later = f"; the same command continues from {checkpoint.path}" if checkpoint else ""
+        return complain(
+            f"interrupted {done}; the best image so far is {output}{later}", INTERRUPTED
+        )
+    if checkpoint:
+        checkpoint.remove()
+    say(f"{output}: {result.steps} steps in {result.seconds:.0f} s")
+    return 0
+
+
+def _find(name: str) -> Path:
+    """The file `name` if there is one, else the gallery's image of that name."""
+    if Path(name).exists():
+        return Path(name)
+    if name in gallery.names():
+        return gallery.path(name)
+    known = ", ".join(gallery.names())
+    raise ImageError(f"{name} does not exist; give an image file or one of {known}")
+
+
+def _check_distinct(output: Path, paths: dict[str, Path], checkpoint: str | None) -> None:
+    """SettingError if the result or the checkpoint would replace one of the images."""
+    if output.exists() and any(output.samefile(path) for path in paths.values()):
+        raise SettingError(f"--output {output} is one of the two images; name another file")
+    taken = [path.resolve() for path in (output, *paths.values())]
+    if checkpoint and Path(checkpoint).resolve() in taken:
+        raise SettingError(f"--checkpoint {checkpoint} is one of the images; name another file")
+
+
+def _sides(sides: Sequence[int]) -> str:
+    return f"{sides[0]} x {sides[1]}"
 
 
 def figures(arguments: Namespace) -> int:
@@ -38,15 +154,11 @@ def figures(arguments: Namespace) -> int:
 
 def verify(arguments: Namespace) -> int:
     """Print a table of a folder's figures; the exit code says whether all of them hold."""
-    try:
-        from stylelab.figures.verify import verify
-    except ModuleNotFoundError as error:
-        raise StylelabError(
-            f"verifying figures needs {error.name}: pip install 'stylelab[notebooks]'"
-        ) from error
+    from stylelab.figures.verify import verify  # needs the notebooks extra
+
     folder = Path(arguments.folder)
     reference = Path(arguments.reference) if arguments.reference else None
-    for path in (folder, *([reference] if reference else [])):
+    for path in filter(None, (folder, reference)):
         if not path.is_dir():
             raise StylelabError(f"{path} is not a folder; stylelab figures makes one")
     table, well = verify(folder, reference=reference, network=arguments.network)

@@ -3,9 +3,9 @@
 import os
 import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stderr, suppress
+import warnings
+from collections.abc import Callable
+from contextlib import redirect_stderr, suppress
 from typing import Any, TextIO
 
 from stylelab.errors import SettingError, StylelabError
@@ -17,19 +17,25 @@ FAILED, MISUSED, INTERRUPTED = 1, 2, 130  # exit codes, besides 0
 def guarded(work: Callable[[], int]) -> int:
     """What `work` returns, or the exit code of what went wrong, which is said in one line.
 
-    Meanwhile SIGTERM, with which systems and schedulers end a process, acts as Ctrl-C does, and a
-    standard error that is closed or broken stops nothing.
+    From then on SIGTERM, with which systems and schedulers end a process, acts as Ctrl-C does, and
+    a warning is one line, too. A standard error that is closed or broken stops nothing.
     """
-    with _safe_stderr():
+    with suppress(ValueError):  # in another thread than the main one
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    warnings.showwarning = lambda message, *place: complain(message)
+    _open_closed_streams()
+    with (
+        open(os.devnull, "w", encoding="utf-8") as nowhere,
+        redirect_stderr(_Lossy(sys.stderr or nowhere)),
+    ):
         try:
-            with _sigterm_as_interrupt():
-                return work()
+            return work()
         except KeyboardInterrupt:
             return complain("interrupted", INTERRUPTED)
-        except SettingError as error:
-            return complain(error, MISUSED)
         except StylelabError as error:
-            return complain(error)
+            return complain(error, MISUSED if isinstance(error, SettingError) else FAILED)
+        except ModuleNotFoundError as error:
+            return complain(f"this needs {error.name}: pip install 'stylelab[notebooks]'")
         except OSError as error:
             reason = error.strerror or error
             return complain(f"{error.filename}: {reason}" if error.filename else reason)
@@ -60,33 +66,14 @@ class _Lossy:
         return getattr(self._stream, name)
 
 
-@contextmanager
-def _safe_stderr() -> Iterator[None]:
-    """Within it, `sys.stderr` can always be written to."""
+def _open_closed_streams() -> None:
+    """Open closed standard streams, whose places the next files opened would take."""
     for number in range(3):
         try:
             os.fstat(number)
-        except OSError:  # closed: the next file opened would take its place, and what is written
+        except OSError:
             os.dup2(os.open(os.devnull, os.O_RDWR), number)
             os.set_inheritable(number, True)
-    with (
-        open(os.devnull, "w", encoding="utf-8") as nowhere,
-        redirect_stderr(_Lossy(sys.stderr or nowhere)),
-    ):
-        yield
-
-
-@contextmanager
-def _sigterm_as_interrupt() -> Iterator[None]:
-    in_main = threading.current_thread() is threading.main_thread()  # others may not ask for it
-    if not in_main or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
-        yield
-        return
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def complain(message: object, code: int = FAILED) -> int:

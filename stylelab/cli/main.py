@@ -4,6 +4,7 @@ PyTorch is imported where it is used, so that `stylelab --help` answers at once.
 """
 
 import argparse
+import inspect
 import re
 import sys
 from collections.abc import Sequence
@@ -37,11 +38,8 @@ exit codes:
 """
 FILE = {"metavar": "FILE", "type": path}
 FOLDER = {"metavar": "FOLDER", "type": path}
-DEVICE = {
-    "metavar": "auto|cpu|cuda|mps",
-    "type": device,
-    "help": "where to compute (default: auto)",
-}
+DEVICE = {"metavar": "DEVICE", "type": device, "help": "auto (default), cpu, cuda, cuda:1 or mps"}
+CONTINUES = "After an interruption the same command continues from there and ends with the same"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -78,149 +76,129 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser("stylelab", description=ABOUT, epilog=EXAMPLES, formatter_class=raw)
     parser.add_argument("--version", action="version", version=f"stylelab {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
-    for add_arguments, about, more in (
-        (
-            _transfer,
-            "paint a photograph in the style of a painting",
-            "CONTENT and STYLE are image files (PNG, JPEG, TIFF, WebP, GIF, BMP, AVIF or JPEG "
-            "2000; HEIC with an extra) or names of the gallery, such as pagoda and "
-            "swirling_night. Ctrl-C ends the work early and keeps the best image so far.",
-        ),
-        (
-            _figures,
-            "regenerate the paper's figures",
-            "Runs the notebooks in order. Figures (PNG), records of how they were made (JSON) and "
-            "the executed notebooks go to the output folder, also those that fail. A notebook does "
-            "not run again while nothing that it depends on has changed and everything it made is "
-            "still there.",
-        ),
-        (
-            _verify,
-            "check figures against the paper's claims",
-            "For each figure of FOLDER: whether its record belongs to it, whether the paper's "
-            "claims about it hold, and how near its numbers are to those of a reference.",
-        ),
-        (
-            _fetch,
-            "download networks and the paper's images, once",
-            "They are verified and kept in the cache folder, which STYLELAB_CACHE moves.",
-        ),
-        (_networks, "list the networks", ""),
-        (
-            _lecture,
-            "put the pictures of notebook 06 on one page, for lectures",
-            "The page is one file and needs no internet.",
-        ),
-        (
-            _distil,
-            "train a small network that stands in for a large one",
-            "So vgg19-mini was made. The same command continues an interrupted training.",
-        ),
-    ):
-        name = add_arguments.__name__.strip("_")
-        add_arguments(commands.add_parser(name, help=about, description=f"{about}. {more}"))
+    for add_arguments in (_transfer, _figures, _verify, _fetch, _networks, _lecture, _distil):
+        told = inspect.getdoc(add_arguments)
+        name, summary = add_arguments.__name__.strip("_"), told.partition("\n")[0]
+        add_arguments(commands.add_parser(name, help=summary, description=told))
     return parser
 
 
+# The docstring of each function is the help of its command.
+
+
 def _transfer(parser: argparse.ArgumentParser) -> None:
+    """Paint a photograph in the style of a painting.
+
+    CONTENT and STYLE are image files (PNG, JPEG, TIFF, WebP, GIF, BMP, AVIF or JPEG 2000; HEIC with
+    an extra) or names of the gallery, such as pagoda and swirling_night. With --size original the
+    result has the size of CONTENT. Ctrl-C ends the work early and keeps the best image so far.
+    """
     parser.add_argument("content", metavar="CONTENT", type=path, help="what to show")
     parser.add_argument("style", metavar="STYLE", type=path, help="how to paint it")
-    main = parser.add_argument_group("first of all")
-    main.add_argument("-o", "--output", required=True, help="a .png, .jpg or .tif file", **FILE)
-    add_settings(main, ("size", "alpha_beta", "steps"), size=size)
-    method = parser.add_argument_group("method")
+    add = parser.add_argument_group("first of all").add_argument
+    add("-o", "--output", required=True, help="a .png, .jpg or .tif file", **FILE)
+    add_settings(add, "size", "alpha_beta", "steps", size=size)
+    add = parser.add_argument_group("method").add_argument
     names = ("network", "init", "seed", "content_layer", "style_layers", "levels", "tv_weight")
-    add_settings(method, names, network=network)
-    machine = parser.add_argument_group("machine and files")
-    machine.add_argument("--device", default="auto", **DEVICE)
-    depth = "bits of each colour in a .png or .tif file (default: 8)"
-    machine.add_argument("--bits", type=int, choices=(8, 16), default=8, help=depth)
-    machine.add_argument(
-        "--checkpoint",
-        help="save progress in FILE. After an interruption the same command continues from there "
-        "and ends with the same picture. FILE is removed at the end",
-        **FILE,
-    )
+    add_settings(add, *names, network=network)
+    add = parser.add_argument_group("machine and files").add_argument
+    add("--device", default="auto", **DEVICE)
+    depths = "bits of each colour in a .png or .tif file (default: 8)"
+    add("--bits", type=int, choices=(8, 16), default=8, help=depths)
+    about = f"save progress in FILE, which is removed at the end. {CONTINUES} picture"
+    add("--checkpoint", help=about, **FILE)
 
 
 def _figures(parser: argparse.ArgumentParser) -> None:
-    profiles = "; ".join(
+    """Regenerate the paper's figures.
+
+    Runs the notebooks in order. Figures (PNG), records of how they were made (JSON) and the
+    executed notebooks go to the output folder, also those that fail. A notebook does not run again
+    while nothing that it depends on has changed and everything it made is still there.
+    """
+    names = "notebooks, by number or part of the name (default: all)"
+    parser.add_argument("names", nargs="*", metavar="NAME", help=names)
+    add = parser.add_argument_group("first of all").add_argument
+    profiles = (
         f"{name}: {values['size']} pixels, {values['steps']} steps, {values['network']}, "
         f"{values['images']} images"
         for name, values in PROFILES.items()
     )
-    about = "notebooks, by number or part of the name (default: all)"
-    parser.add_argument("names", nargs="*", metavar="NAME", help=about)
-    main = parser.add_argument_group("first of all")
-    about = f"{profiles} (default: quick)"
-    main.add_argument("--profile", choices=PROFILES, default="quick", help=about)
-    main.add_argument("--output", help="(default: build/PROFILE-NETWORK)", **FOLDER)
-    about = "also run the notebooks that are up to date"
-    main.add_argument("--force", action="store_true", help=about)
-    changed = parser.add_argument_group("parameters that differ from the profile's")
-    names, said = ("network", "size", "steps", "init", "seed"), "as profile and notebook say"
-    add_settings(changed, names, default=said, network=network)
+    about = f"{'; '.join(profiles)} (default: quick)"
+    add("--profile", choices=PROFILES, default="quick", help=about)
+    add("--output", help="(default: build/PROFILE-NETWORK)", **FOLDER)
+    add("--force", action="store_true", help="also run the notebooks that are up to date")
+    add = parser.add_argument_group("parameters that differ from the profile's").add_argument
+    names = ("network", "size", "steps", "init", "seed")
+    add_settings(add, *names, default="as profile and notebook say", network=network)
     about = "the images of the package, or the paper's own, downloaded once"
-    changed.add_argument("--images", choices=("embedded", "paper"), help=about)
-    machine = parser.add_argument_group("machine and files")
-    machine.add_argument("--device", **DEVICE)
-    machine.add_argument(
-        "--jobs",
-        type=number(int, 1, 1024),
-        default=1,
-        metavar="N",
-        help="notebooks to run at the same time, if memory allows; they share the cores, unless "
-        "OMP_NUM_THREADS is set (default: 1)",
+    add("--images", choices=("embedded", "paper"), help=about)
+    add = parser.add_argument_group("machine and files").add_argument
+    add("--device", **DEVICE)
+    about = (
+        "notebooks to run at the same time, if memory allows; they share the cores, unless "
+        "OMP_NUM_THREADS is set (default: 1)"
     )
-    machine.add_argument(
-        "--checkpoint",
-        action="store_true",
-        help="save the progress of each optimisation in the output folder. After an interruption "
-        "the same command continues from there and ends with the same figures",
-    )
-    machine.add_argument("--notebooks", help="(default: those of the repository)", **FOLDER)
+    add("--jobs", type=number(int, 1, 1024), default=1, metavar="N", help=about)
+    about = f"save the progress of each optimisation in the output folder. {CONTINUES} figures"
+    add("--checkpoint", action="store_true", help=about)
+    add("--notebooks", help="(default: those of the repository)", **FOLDER)
 
 
 def _verify(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folder", help="figures and records by stylelab figures", **FOLDER)
-    parser.add_argument("--reference", help="records of an earlier run to compare with", **FOLDER)
-    about = "the weights, if they were a file"
-    parser.add_argument("--network", type=network, metavar="FILE", help=about)
+    """Check figures against the paper's claims.
+
+    For each figure of FOLDER: whether its record belongs to it, whether the paper's claims about it
+    hold, and how near its numbers are to those of a reference.
+    """
+    add = parser.add_argument
+    add("folder", help="figures and records by stylelab figures", **FOLDER)
+    add("--reference", help="records of an earlier run to compare with", **FOLDER)
+    add("--network", type=network, metavar="FILE", help="the weights, if they were a file")
 
 
 def _fetch(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "names",
-        nargs="*",
-        metavar="NAME",
-        help="a network, an image of the paper, images for all of these, or all "
-        "(default: what --profile paper needs)",
+    """Download networks and the paper's images, once.
+
+    They are verified and kept in the cache folder, which STYLELAB_CACHE moves.
+    """
+    about = (
+        "a network, an image of the paper, images for all of these, or all "
+        "(default: what --profile paper needs)"
     )
+    parser.add_argument("names", nargs="*", metavar="NAME", help=about)
 
 
 def _networks(parser: argparse.ArgumentParser) -> None:
-    """It takes no arguments."""
+    """List the networks."""
 
 
 def _lecture(parser: argparse.ArgumentParser) -> None:
-    about = "folder of a run, such as build/quick-vgg19-mini"
-    parser.add_argument("run", metavar="RUN", type=path, help=about)
-    parser.add_argument("page", metavar="FILE.html", type=path, help="the page to write")
-    quality, about = number(int, 1, 95), "JPEG quality of the pictures (default: 80)"
-    parser.add_argument("--quality", type=quality, default=80, metavar="Q", help=about)
+    """Put the pictures of notebook 06 on one page, for lectures.
+
+    The page is one file and needs no internet.
+    """
+    add = parser.add_argument
+    add("run", metavar="RUN", type=path, help="folder of a run, such as build/quick-vgg19-mini")
+    add("page", metavar="FILE.html", type=path, help="the page to write")
+    quality = "JPEG quality of the pictures (default: 80)"
+    add("--quality", type=number(int, 1, 95), default=80, metavar="Q", help=quality)
 
 
 def _distil(parser: argparse.ArgumentParser) -> None:
-    teacher = {"type": network, "metavar": "NAME|FILE", "help": "the large network"}
-    parser.add_argument("--teacher", required=True, **teacher)
-    parser.add_argument("--images", required=True, help="training images", **FOLDER)
-    parser.add_argument("--output", required=True, help="for the trained network", **FOLDER)
-    about = "of the teacher (default: its own)"
-    parser.add_argument("--pooling", choices=("avg", "max"), help=about)
-    parser.add_argument("--device", default="auto", **DEVICE)
-    recipe = parser.add_argument_group("recipe")
+    """Train a small network that stands in for a large one.
+
+    So vgg19-mini was made. The same command continues an interrupted training.
+    """
+    add = parser.add_argument
+    add("--teacher", required=True, type=network, metavar="NAME|FILE", help="the large network")
+    add("--images", required=True, help="training images", **FOLDER)
+    add("--output", required=True, help="for the trained network", **FOLDER)
+    add("--pooling", choices=("avg", "max"), help="of the teacher (default: its own)")
+    add("--device", default="auto", **DEVICE)
+    add = parser.add_argument_group("recipe").add_argument
     for each in fields(Recipe):
         flag, default = f"--{each.name.replace('_', '-')}", each.default
         about = f"{each.metadata['help']} (default: {'none' if default == '' else default})"
         value = FILE if default == "" else {"type": number(type(default)), "metavar": "N"}
-        recipe.add_argument(flag, default=default, help=about, **value)
+        add(flag, default=default, help=about, **value)

@@ -9,42 +9,28 @@ BASE = 1 * GB  # a kernel with PyTorch and its network; 0.8 GB measured
 # that is full. So this is room for six square images, or nine of 3 : 2.
 PER_PIXEL = {"vgg19-mini": 14_000}
 PER_PIXEL_FULL_WIDTH = 27_000
-POOLS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
-
-
-def need(network: str, size: int) -> float:
-    """An estimate of the bytes that one notebook needs: 4.7 GB at 512 pixels with vgg19-mini."""
-    return BASE + PER_PIXEL.get(network, PER_PIXEL_FULL_WIDTH) * size**2
 
 
 def affordable(asked: int, network: str, size: int, device: str) -> tuple[int, str]:
     """How many of the notebooks `asked` for fit in memory, at least one; and why not all."""
-    if asked < 2:
-        return 1, ""
     from stylelab.engine.memory import free  # brings PyTorch
 
-    each, there = need(network, size), free(device)
-    count = int(max(1, min(asked, there // each)))
-    if count == asked:
-        return count, ""
-    return count, (
+    each = BASE + PER_PIXEL.get(network, PER_PIXEL_FULL_WIDTH) * size**2
+    available = free(device) if asked > 1 else 0
+    count = int(max(1, min(asked, available // each)))
+    return count, "" if count >= asked else (
         f"running {count} at a time, not {asked}: each notebook may need {each / GB:.1f} GB of "
-        f"memory, and {there / GB:.1f} GB are free"
+        f"memory, and {available / GB:.1f} GB are free"
     )
 
 
-def threads(at_once: int) -> dict[str, str]:
-    """Variables that give each of several kernels its share of the cores.
+def share_of_cores(at_once: int) -> dict[str, str]:
+    """The variable that gives each of several kernels its share of the cores.
 
-    None for a single one, which takes them all, nor where the user has set OMP_NUM_THREADS.
+    Empty for a single one, which takes them all, and where the user has set OMP_NUM_THREADS.
     """
+    import torch
+
     if at_once < 2 or "OMP_NUM_THREADS" in os.environ:
         return {}
-    return dict.fromkeys(POOLS, str(max(1, cores() // at_once)))
-
-
-def cores() -> int:
-    """The cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # fewer than there are, in many containers
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return {"OMP_NUM_THREADS": str(max(1, torch.get_num_threads() // at_once))}

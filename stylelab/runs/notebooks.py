@@ -1,22 +1,18 @@
 """Which notebooks to run, with which parameters; `run_notebooks` runs those not up to date."""
 
-import importlib.util
 import os
 import re
 import shutil
-import sys
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from tqdm import tqdm
-
 from stylelab.engine import threads
 from stylelab.errors import SettingError, StylelabError
-from stylelab.files.text import printable
 from stylelab.runs import capacity, uptodate
-from stylelab.runs.jobs import Job, Outcome, run_at_once, run_in_turn, scratch_of
+from stylelab.runs.jobs import Job, Outcome, run
+from stylelab.runs.terminal import tell
 
 PACKAGE = Path(__file__).resolve().parents[1]
 NOTEBOOKS = PACKAGE.parent / "notebooks"
@@ -30,14 +26,13 @@ PROFILES: dict[str, dict[str, object]] = {
 COMMON: dict[str, object] = {"seed": 0, "device": "auto"}
 
 
-def find(folder: str | os.PathLike[str] | None = None) -> list[Path]:
+def find(folder: str | os.PathLike[str] = NOTEBOOKS) -> list[Path]:
     """The numbered notebooks of a folder in order; by default of the one beside the package.
 
     Raises:
         StylelabError: if there are none.
     """
-    folder = NOTEBOOKS if folder is None else Path(folder)
-    if found := sorted(folder.glob("[0-9]*.ipynb")):
+    if found := sorted(Path(folder).glob("[0-9]*.ipynb")):
         return found
     raise StylelabError(
         f"{folder} holds no numbered notebooks, such as 02_content_reconstructions.ipynb; they "
@@ -55,10 +50,9 @@ def choose(names: Sequence[str], found: Sequence[Path]) -> list[Path]:
     """
     chosen = set()
     for name in names:
-        if re.fullmatch("[0-9]+", name):
-            meant = {p for p in found if int(re.match("[0-9]+", p.stem)[0]) == int(name)}
-        else:
-            meant = {p for p in found if name.lower().removesuffix(".ipynb") in p.stem.lower()}
+        part = re.escape(name.lower().removesuffix(".ipynb"))
+        pattern = f"0*{name.lstrip('0')}(?![0-9])" if re.fullmatch("[0-9]+", name) else f".*{part}"
+        meant = {path for path in found if re.match(pattern, path.stem.lower(), re.DOTALL)}
         if not meant:
             known = ", ".join(path.stem for path in found)
             raise SettingError(f"there is no notebook {name!r}; choose from {known}")
@@ -116,73 +110,77 @@ def run_notebooks(
         progress: show a progress bar and a line per notebook.
 
     Raises:
-        SettingError: for an unknown name, profile, images or device, jobs below 1, or an override
-            that no chosen notebook has, or that is no text, number, list or dict.
-        StylelabError: if notebooks or what runs them are missing, or the folder cannot be made or
-            is in use.
+        SettingError: for a wrong value, or an override that no chosen notebook has.
+        StylelabError: if notebooks are missing, or the folder cannot be made or is in use.
+        ModuleNotFoundError: without the notebooks extra.
     """
     if jobs < 1:
         raise SettingError(f"jobs must be at least 1, got {jobs}")
-    chosen = choose(names, find(notebooks))
+    chosen = choose(names, find(notebooks or NOTEBOOKS))
     values = parameters(profile, overrides)
-    network = str(values["network"])
-    if not is_named(network):
-        values["network"] = str(Path(network).resolve())  # kernels run in another folder
+    if not is_named(str(values["network"])):  # kernels run in another folder
+        values["network"] = str(Path(str(values["network"])).resolve())
+    network, images, device = (str(values[name]) for name in ("network", "images", "device"))
     folder = default_output(values) if output is None else Path(output).expanduser()
     values["output"] = "."
     if folder.resolve() == chosen[0].parent.resolve():
         raise SettingError(f"--output {folder} is the folder of the notebooks; name another")
-    execute = _import_execute()
-    wanted = {path: execute.declared(path) for path in chosen}
+    from stylelab.engine.checkpoint import FOLDER as CHECKPOINTS  # brings PyTorch
+    from stylelab.figures import records
+    from stylelab.runs import execute  # needs the notebooks extra
+
+    injected = {p.stem: {n: values[n] for n in execute.declared(p) if n in values} for p in chosen}
     for name in overrides or {}:
-        if not any(name in declared for declared in wanted.values()):
+        if not any(name in given for given in injected.values()):
             raise SettingError(f"no notebook chosen has a parameter {name}; leave it out")
         execute.check_value(name, values[name])
-    outcomes: dict[Path, Outcome] = {}
-
-    def done(job: Job, outcome: Outcome) -> None:
-        if outcome.ok and not outcome.up_to_date:
-            uptodate.remember(job.executed, job.fingerprint, outcome.files)
-        outcomes[job.notebook] = outcome
-        _report(outcome, progress)
-
-    with _only_run_in(folder) as scratch:
-        fetch_needed(network, str(values["images"]))
-        shared, due = uptodate.surroundings(values), []
+    outcomes: dict[str, Outcome] = {}
+    with _only_run_in(folder) as state:
+        fetch_needed(network, images)
+        shared = uptodate.surroundings(network, images, device)
+        prints = {p.stem: uptodate.fingerprint(p, injected[p.stem], shared) for p in chosen}
+        due = []
         for path in chosen:
-            injected = {name: values[name] for name in wanted[path] if name in values}
-            fingerprint = uptodate.fingerprint(path, injected, shared)
-            job = Job(path, folder, injected, fingerprint, checkpoint)
-            if force or not uptodate.is_current(job.executed, fingerprint):
-                due.append(job)
+            name, executed = path.stem, folder / path.name
+            if force or not uptodate.outputs(executed, prints[name]):
+                uptodate.forget(executed)
+                due.append(path)
             else:
-                done(job, Outcome(path.stem, job.executed, 0.0, up_to_date=True))
-        device, size = str(shared["device"]), int(values["size"])
-        count, said = capacity.affordable(min(jobs, len(due)), network, size, device)
+                outcomes[name] = Outcome(name, executed, up_to_date=True)
+                _report(outcomes[name], progress)
+        wanted, size = min(jobs, len(due)), int(values["size"])
+        count, said = capacity.affordable(wanted, network, size, str(shared["device"]))
         if said and progress:
-            _tell(f"stylelab: {said}")
-        environment = kernel_environment() | capacity.threads(count)
-        with execute.this_interpreter(environment, scratch):
-            if count == 1:
-                run_in_turn(due, done, progress)
-            else:
-                run_at_once(due, count, done, environment=environment, progress=progress)
-    return [outcomes[path] for path in chosen if path in outcomes]
+            tell(f"stylelab: {said}")
+        environment = kernel_environment() | capacity.share_of_cores(count)
+        ready = []
+        for path in due:
+            own = {records.NOTES: str(state / "running" / path.stem)}
+            if checkpoint:
+                own[CHECKPOINTS] = str(state / "checkpoints" / path.stem / prints[path.stem][:16])
+            ready.append(Job(path, folder / path.name, injected[path.stem], environment | own))
+        for outcome in run(ready, count, progress):
+            outcomes[outcome.name] = outcome
+            if outcome.ok:
+                made = records.noted(state / "running" / outcome.name)
+                uptodate.remember(outcome.path, prints[outcome.name], made)
+                shutil.rmtree(state / "checkpoints" / outcome.name, ignore_errors=True)
+            _report(outcome, progress)
+    return [outcomes[path.stem] for path in chosen if path.stem in outcomes]
 
 
 @contextmanager
 def _only_run_in(folder: Path) -> Iterator[Path]:
-    """A folder for temporary files, while no other run may use the output folder `folder`.
+    """The folder of what runs in `folder` keep, locked; its sub-folder `running` is temporary.
 
     The operating system releases the lock when this process ends, however it ends.
     """
     from filelock import FileLock, Timeout  # PyTorch needs it too
 
-    scratch = scratch_of(folder)
+    state = folder.resolve() / ".stylelab"
     try:
-        scratch.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(scratch.with_name("lock"))
-        lock.acquire(timeout=0)
+        state.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(state / "lock").acquire(blocking=False)
     except Timeout:
         raise StylelabError(
             f"another run is using {folder}; wait until it ends, or choose another --output"
@@ -191,13 +189,13 @@ def _only_run_in(folder: Path) -> Iterator[Path]:
         raise StylelabError(
             f"{folder} cannot be made ({error.strerror}); choose another folder with --output"
         ) from error
-    try:
-        shutil.rmtree(scratch, ignore_errors=True)  # left by a run that was killed
-        scratch.mkdir()
-        yield scratch
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-        lock.release()
+    with lock:
+        shutil.rmtree(state / "running", ignore_errors=True)  # left by a run that was killed
+        (state / "running").mkdir()
+        try:
+            yield state
+        finally:
+            shutil.rmtree(state / "running", ignore_errors=True)
 
 
 # Networks and images bring PyTorch: imported where used, so that `stylelab --help` comes at once.
@@ -221,7 +219,7 @@ def fetch_needed(network: str, images: str) -> None:
             try:
                 gallery.path(name)
             except StylelabError as error:  # notebooks that need it will fail, the others run
-                _tell(f"stylelab: {error}")
+                tell(f"stylelab: {error}")
 
 
 def kernel_environment() -> dict[str, str]:
@@ -230,23 +228,9 @@ def kernel_environment() -> dict[str, str]:
     if cache := os.environ.get("STYLELAB_CACHE"):
         environment["STYLELAB_CACHE"] = str(Path(cache).expanduser().resolve())
     if (PACKAGE.parent / "pyproject.toml").exists():  # a checkout, perhaps not installed
-        before = os.environ.get("PYTHONPATH")
-        environment["PYTHONPATH"] = os.pathsep.join(
-            [str(PACKAGE.parent), *([before] if before else [])]
-        )
+        paths = [str(PACKAGE.parent), os.environ.get("PYTHONPATH", "")]
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
     return environment
-
-
-def _import_execute():
-    """`stylelab.runs.execute`, whose imports are not core dependencies."""
-    missing = [name for name in ("papermill", "ipykernel") if not importlib.util.find_spec(name)]
-    if missing:
-        raise StylelabError(
-            f"running notebooks needs {' and '.join(missing)}: pip install 'stylelab[notebooks]'"
-        )
-    from stylelab.runs import execute
-
-    return execute
 
 
 def _report(outcome: Outcome, progress: bool) -> None:
@@ -254,12 +238,6 @@ def _report(outcome: Outcome, progress: bool) -> None:
     said = "interrupted" if outcome.interrupted else "FAILED" if outcome.error else "ok"
     said = f"{outcome.seconds:7.1f} s  {said}" if not outcome.up_to_date else f"{'up to date':>21}"
     if progress:
-        _tell(f"{outcome.name:<36}{said}")
+        tell(f"{outcome.name:<36}{said}")
     if outcome.error:
-        _tell(textwrap.indent(f"{outcome.error}\nkept as {outcome.path}", "    "))
-
-
-def _tell(message: str) -> None:
-    """Write a message on stderr, if there is one, above progress bars."""
-    if sys.stderr is not None:
-        tqdm.write(printable(message), file=sys.stderr)
+        tell(textwrap.indent(f"{outcome.error}\nkept as {outcome.path}", "    "))

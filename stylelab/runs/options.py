@@ -3,13 +3,15 @@
 import math
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
 from stylelab.errors import SettingError
 
-LAYER = "conv[1-5]_[1-4]"  # as every VGG names its layers; the network knows which it has
+# As every VGG names its layers; a network knows which of them it has.
+LAYERS = tuple(f"conv{block}_{i}" for block in range(1, 6) for i in range(1, 5))
 
 
 @dataclass(frozen=True)
@@ -22,11 +24,8 @@ class Option:
         help: one phrase for the command line and for a control's tip.
         least, most: the range of a number or of each weight, both ends included.
         usual: the range that a slider offers.
-        choices: the texts allowed; any when empty.
-        pattern: a regular expression that a text must match.
-        expected: what error messages ask for; made from the above when empty.
+        choices: the texts allowed; any but "" when empty.
         metavar: stands for the value in the command line's help.
-        live: whether it may change while a transfer runs.
     """
 
     kind: type
@@ -36,21 +35,23 @@ class Option:
     most: float = math.inf
     usual: tuple[float, float] | None = None
     choices: tuple[str, ...] = ()
-    pattern: str = ".+"
-    expected: str = ""
-    metavar: str | None = None
-    live: bool = False
+    metavar: str = "N"
 
-    def check(self, value: object, name: str) -> Any:
-        """`value` as a setting holds it; SettingError, naming `name`, if it is not allowed."""
-        allowed = {dict: self._are_weights, str: self._is_text, float: self._in_range}
-        if not allowed.get(self.kind, self._is_whole)(value):
-            raise SettingError(f"{name} must be {self.wanted}, got {value!r}")
+    def check(self, value: object, name: str, text: str | None = None) -> Any:
+        """`value` as a setting holds it.
+
+        Raises:
+            SettingError: if it is not allowed; the message names `name` and, if given, the `text`
+                that the value was read from.
+        """
+        if not self._allows(value):
+            given = value if text is None else text
+            raise SettingError(f"{name} must be {self._wanted()}, got {given!r}")
         if isinstance(value, Mapping):
             return MappingProxyType({layer: float(value[layer]) for layer in sorted(value)})
         return self.kind(value)
 
-    def read(self, text: str, name: str) -> Any:
+    def read(self, text: str, name: str = "the value") -> Any:
         """The setting written as `text`, such as "1e-3" or "conv1_1=1,conv2_1=0.5"."""
         value: object = text
         if self.kind is dict:
@@ -58,46 +59,35 @@ class Option:
             value = {layer.strip(): _number(weight or "1") for layer, _, weight in pairs}
         elif self.kind is not str:
             value = _number(text)
-        try:
-            return self.check(value, name)
-        except SettingError:
-            raise SettingError(f"{name} must be {self.wanted}, got {text!r}") from None
+        return self.check(value, name, text)
 
-    @property
-    def wanted(self) -> str:
-        """The values allowed, as a phrase."""
-        if self.expected or self.choices:
-            return self.expected or f"one of {', '.join(self.choices)}"
-        least, most = (f"{end:.12g}".replace("e+", "e") for end in (self.least, self.most))
+    def _allows(self, value: object) -> bool:
+        if self.kind is str:
+            return isinstance(value, str) and value in (self.choices or (value or None,))
         if self.kind is dict:
-            return f"layers with weights from {least} to {most}, one of them above 0"
-        return f"a {'whole ' if self.kind is int else ''}number from {least} to {most}"
-
-    def _are_weights(self, value: object) -> bool:
-        return (
-            isinstance(value, Mapping)
-            and all(isinstance(name, str) and re.fullmatch(LAYER, name) for name in value)
-            and all(map(self._in_range, value.values()))
-            and any(value.values())
-        )
-
-    def _is_text(self, value: object) -> bool:
-        matches = isinstance(value, str) and re.fullmatch(self.pattern, value, re.DOTALL)
-        return bool(matches) and (not self.choices or value in self.choices)
-
-    def _is_whole(self, value: object) -> bool:
-        return isinstance(value, int) and self._in_range(value)
+            known = isinstance(value, Mapping) and set(value) <= set(LAYERS)
+            return known and any(value.values()) and all(map(self._in_range, value.values()))
+        return self._in_range(value) and (self.kind is float or isinstance(value, int))
 
     def _in_range(self, value: object) -> bool:
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
         return number and self.least <= value <= self.most  # NaN is not
 
+    def _wanted(self) -> str:
+        """The values allowed, as a phrase."""
+        if self.choices == LAYERS:
+            return "a layer such as conv4_2"
+        if self.kind is str:
+            return f"one of {', '.join(self.choices)}" if self.choices else "a name or a path"
+        least, most = (f"{end:.12g}".replace("e+", "e") for end in (self.least, self.most))
+        if self.kind is dict:
+            return f"layers with weights from {least} to {most}, one of them above 0"
+        return f"a {'whole ' if self.kind is int else ''}number from {least} to {most}"
+
 
 def _number(text: str) -> int | float | None:
     """The number that `text` writes in ASCII digits; None if it writes none."""
-    if re.fullmatch("[0-9]{1,30}", text):
-        return int(text)
-    try:
-        return float(text) if re.fullmatch("[0-9.eE+-]+", text) else None
-    except ValueError:
-        return None
+    with suppress(ValueError):  # of digits in a wrong order, or too many of them
+        if re.fullmatch("[0-9.eE+-]+", text):
+            return int(text) if text.isdecimal() else float(text)
+    return None

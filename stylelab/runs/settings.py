@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from stylelab import __version__
 from stylelab.errors import ImageError, SettingError
-from stylelab.runs.options import LAYER, Option
+from stylelab.runs.options import LAYERS, Option
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,9 +29,7 @@ HEAVIEST = 1e30  # squares and sums of weights stay finite in float32
 def _setting(default: Any, label: str, help: str, **more: Any) -> Any:
     """A field of `Settings` with its `Option`."""
     about = {"option": Option(type(default), label, help, **more)}
-    if isinstance(default, dict):
-        return field(default_factory=lambda: default, metadata=about)
-    return field(default=default, metadata=about)
+    return field(default_factory=lambda: default, metadata=about)
 
 
 @dataclass(frozen=True)
@@ -46,7 +44,6 @@ class Settings:
         "vgg19-mini",
         "Network",
         "the network whose features are compared: a name that stylelab networks lists, or a file",
-        expected="a name or the path of a file",
         metavar="NAME|FILE",
     )
     size: int = _setting(
@@ -60,16 +57,13 @@ class Settings:
         most=HEAVIEST,
         usual=(1e-5, 10),
         metavar="RATIO",
-        live=True,
     )
     content_layer: str = _setting(
         "conv4_2",
         "Content at",
         "the layer whose features are matched to those of the photograph",
-        pattern=LAYER,
-        expected="a layer such as conv4_2",
+        choices=LAYERS,
         metavar="LAYER",
-        live=True,
     )
     style_layers: Mapping[str, float] = _setting(
         dict.fromkeys(("conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1"), 1.0),
@@ -79,21 +73,17 @@ class Settings:
         most=HEAVIEST,
         usual=(0, 5),
         metavar="LAYERS",
-        live=True,
     )
     init: str = _setting(
         "content",
         "Start",
         "the image that the optimisation starts from",
         choices=("content", "style", "noise"),
+        metavar="content|style|noise",
     )
-    steps: int = _setting(300, "Steps", "L-BFGS steps", most=1_000_000, metavar="N", live=True)
+    steps: int = _setting(300, "Steps", "L-BFGS steps", most=1_000_000)
     seed: int = _setting(
-        0,
-        "Seed",
-        "seed of the white noise; no effect on other starts",
-        most=2**31 - 1,
-        metavar="N",
+        0, "Seed", "seed of the white noise; no effect on other starts", most=2**31 - 1
     )
     levels: int = _setting(
         1,
@@ -102,7 +92,6 @@ class Settings:
         "3 with 100 steps is quick",
         least=1,
         most=16,
-        metavar="N",
     )
     tv_weight: float = _setting(
         0.0,
@@ -121,11 +110,7 @@ class Settings:
     def style_weights(self) -> dict[str, float]:
         """w_l of equation 5 for each style layer whose weight is above 0; they sum to 1."""
         used = {layer: weight for layer, weight in self.style_layers.items() if weight > 0}
-        if len(set(used.values())) == 1:  # the paper's, to the last bit
-            return dict.fromkeys(used, 1 / len(used))
-        largest = max(used.values())  # the sum of the heaviest weights stays finite
-        total = sum(weight / largest for weight in used.values())
-        return {layer: weight / largest / total for layer, weight in used.items()}
+        return {layer: weight / sum(used.values()) for layer, weight in used.items()}
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -157,21 +142,19 @@ class Settings:
     def from_json(cls, text: str) -> Settings:
         """The settings in `text`; SettingError if it holds anything else, or a wrong value."""
         values = _json_object(text)
-        if values is None or (unknown := sorted(set(values) - set(OPTIONS))):
-            found = f"{unknown[0]!r} is none of these" if values else "this is no JSON object"
-            raise SettingError(f"settings must be a JSON object of {', '.join(OPTIONS)}; {found}")
+        if values is None or not set(values) <= set(OPTIONS):
+            names = ", ".join(OPTIONS)
+            raise SettingError(f"settings must be a JSON object of {names}; got {text[:80]!r}")
         return cls(**values)
 
 
 OPTIONS: dict[str, Option] = {each.name: each.metadata["option"] for each in fields(Settings)}
-LIVE = tuple(name for name, option in OPTIONS.items() if option.live)
+# What may change while a transfer runs.
+LIVE = ("alpha_beta", "content_layer", "style_layers", "steps")
 
 
 def metadata(
-    settings: Settings,
-    images: Mapping[str, Mapping[str, str]],
-    network: VGG,
-    **outcome: object,
+    settings: Settings, images: Mapping[str, Mapping[str, str]], network: VGG, **outcome: object
 ) -> dict[str, str]:
     """The texts that a picture made with `settings` is saved with.
 
@@ -186,10 +169,13 @@ def metadata(
     record = {
         **images,
         **settings.as_dict(),
-        **{"network": network.name, "network_sha256": network.sha256, "pooling": network.pooling},
+        "network": network.name,  # its file's name alone
+        "network_sha256": network.sha256,
+        "pooling": network.pooling,
         **outcome,
-        **{"device": str(network.device)},
-        **{"stylelab": __version__, "torch": torch.__version__},
+        "device": str(network.device),
+        "stylelab": __version__,
+        "torch": torch.__version__,
     }
     return {"Software": f"stylelab {__version__}", "Comment": json.dumps(record)}
 

@@ -8,7 +8,7 @@ import hashlib
 import json
 import platform
 from collections.abc import Iterable, Mapping
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 
 from stylelab.errors import StylelabError
@@ -19,11 +19,8 @@ PACKAGE = Path(__file__).resolve().parents[1]
 DRAWN_WITH = ("torch", "torchvision", "numpy", "pillow", "matplotlib")
 
 
-def surroundings(values: Mapping[str, object]) -> dict[str, object]:
-    """What all notebooks of a run depend on: weights, images, device and versions.
-
-    Args:
-        values: the parameters: `network`, `images` and `device` are looked at.
+def surroundings(network: str, images: str, device: str) -> dict[str, object]:
+    """What all notebooks of a run with these parameters depend on: files, device and versions.
 
     Raises:
         SettingError: if there are no such images, or no such device.
@@ -31,26 +28,23 @@ def surroundings(values: Mapping[str, object]) -> dict[str, object]:
     from stylelab import gallery, networks  # they bring PyTorch: not for `stylelab --help`
     from stylelab.engine.devices import pick_device
 
-    network = str(values["network"])
     named = network in networks.names()
     weights = networks.path(network) if named else Path(network)  # random:7 is no file
-    cast = gallery.cast(str(values["images"]))
+    cast = gallery.cast(images)
     return {
         "weights": sha256_of(weights) if weights and weights.is_file() else "",
         "images": {name: _image(name) for name in sorted(set(cast.values()))},
-        "device": str(pick_device(str(values["device"]))),
-        "versions": {"python": platform.python_version()} | {n: _version(n) for n in DRAWN_WITH},
+        "device": str(pick_device(device)),
+        "versions": {"python": platform.python_version()} | {n: version(n) for n in DRAWN_WITH},
     }
 
 
 def fingerprint(
     notebook: Path, parameters: Mapping[str, object], shared: Mapping[str, object]
 ) -> str:
-    """The SHA-256 of everything that goes into a run of `notebook`; its saved outputs do not.
+    """The SHA-256 of all that a run of `notebook` depends on; its saved outputs do not count.
 
-    Args:
-        parameters: what is injected.
-        shared: the `surroundings`.
+    `parameters` are those injected, and `shared` comes from `surroundings`.
     """
     import nbformat  # of the notebooks extra
 
@@ -89,29 +83,20 @@ def forget(executed: Path) -> None:
     _memory(executed).unlink(missing_ok=True)
 
 
-def is_current(executed: Path, fingerprint: str) -> bool:
-    """Whether the last run of `executed` had this fingerprint, and all it made is unchanged."""
-    known, _ = _recall(executed)
-    return known == fingerprint and bool(outputs(executed))
-
-
-def outputs(executed: Path) -> list[Path]:
+def outputs(executed: Path, fingerprint: str | None = None) -> list[Path]:
     """The files that the last run of `executed` made, itself the first.
 
-    Empty unless it ran to its end and all of them are there, unchanged.
+    Empty unless it ran to its end (with this `fingerprint`, if given) and all are unchanged.
     """
-    hashes = {executed.parent / name: sha256 for name, sha256 in _recall(executed)[1].items()}
-    unchanged = all(path.is_file() and sha256_of(path) == hashes[path] for path in hashes)
-    return list(hashes) if unchanged else []
-
-
-def _recall(executed: Path) -> tuple[str, dict[str, str]]:
-    """The fingerprint and the hashes that `remember` recorded; empty if missing or damaged."""
     try:
         kept = json.loads(_memory(executed).read_text(encoding="utf-8"))
-        return str(kept["fingerprint"]), {str(k): str(v) for k, v in kept["outputs"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return "", {}
+        if fingerprint not in (None, kept["fingerprint"]):
+            return []
+        hashes = {executed.parent / name: sha256 for name, sha256 in kept["outputs"].items()}
+        unchanged = all(sha256_of(path) == sha256 for path, sha256 in hashes.items())
+        return list(hashes) if unchanged else []
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # missing or damaged
+        return []
 
 
 def _memory(executed: Path) -> Path:
@@ -128,10 +113,3 @@ def _image(name: str) -> str:
     except StylelabError:  # the notebook that needs it will say why
         return ""
     return sha256_of(path) if path.is_file() else ""
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return ""
