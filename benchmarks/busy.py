@@ -10,12 +10,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from stylelab.engine.threads import CHOICES, PASSIVE
+from stylelab.engine.threads import CHOICES, PATIENCE
 
-# PyTorch's own waiting, stylelab's, and one thread, which waits for no other.
-WAITS = {"spinning": {}, "passive": PASSIVE, "one thread": {"OMP_NUM_THREADS": "1"}}
+# The libraries' own waiting, stylelab's, and one thread alone.
+WAITS = {"default": {}, "stylelab": PATIENCE, "one thread": {"OMP_NUM_THREADS": "1"}}
 WORK = """
 import json, sys, time
+import torch  # before stylelab, which would choose how threads wait
 import stylelab
 from stylelab import gallery
 size, steps = map(int, sys.argv[1:])

@@ -33,9 +33,7 @@ def table(errors: dict, agreement: dict) -> str:
     return "\n".join(lines)
 
 
-def align(
-    student: VGG, teacher: VGG, files: Sequence[Path]
-) -> dict[str, torch.Tensor]:
+def align(student: VGG, teacher: VGG, files: Sequence[Path]) -> dict[str, torch.Tensor]:
     """The readouts of a finished student, turned to where they come nearest to the teacher's.
 
     A readout R is stored up to a rotation, which changes no distance. To predict the teacher's
@@ -58,9 +56,7 @@ def main() -> None:
     parser.add_argument("network", nargs="?", default="vgg19-mini")
     parser.add_argument("--teacher", help="a network's name or weights file")
     parser.add_argument("--images", type=Path, help="the folder of training images")
-    parser.add_argument(
-        "--pairs", type=int, default=200, help="pairs of images (default: 200)"
-    )
+    parser.add_argument("--pairs", type=int, default=200, help="pairs of images (default: 200)")
     options = parser.parse_args()
     named = options.network in networks.names()
     path = local.ASSETS / f"{options.network}.safetensors" if named else Path(options.network)
@@ -82,9 +78,7 @@ def main() -> None:
         teacher = load(options.teacher)
         files, held_out = crops.split(options.images)
         if [file.name for file in held_out] != header["held_out"]:
-            raise SystemExit(
-                f"{options.images} lacks the images held out in training"
-            )
+            raise SystemExit(f"{options.images} lacks the images held out in training")
         aligned = align(network, teacher, files[::4])
         errors = readouts.relative_errors(network, aligned, teacher, held_out)
         agreement = readouts.style_agreement(network, teacher, held_out, options.pairs)

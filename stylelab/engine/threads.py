@@ -1,22 +1,22 @@
 """How the threads of OpenMP, on which PyTorch computes, wait for each other.
 
-By default a thread that waits keeps its core busy. When other programs need the cores too, the
-thread that is waited for gets none, and a step takes many times as long. A passive wait leaves the
-core to others. The libraries of PyTorch's wheels (GNU's on Linux, LLVM's on macOS, Intel's on
-Windows) read these variables once, when they are loaded.
+A thread that waits keeps its core busy for a while, by default for milliseconds, in case the others
+are nearly done. When other programs need the cores too, the thread that is waited for then gets
+none, and a step takes many times as long. A shorter wait costs little on a free machine.
 """
 
 import os
 
-PASSIVE = {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}
-CHOICES = (*PASSIVE, "GOMP_SPINCOUNT")
+# GNU's OpenMP, in PyTorch's wheels for Linux: checks before a thread gives up its core. LLVM's and
+# Intel's, on macOS and Windows: milliseconds. They read these once, when they are loaded.
+PATIENCE = {"GOMP_SPINCOUNT": "1000", "KMP_BLOCKTIME": "0"}
+CHOICES = (*PATIENCE, "OMP_WAIT_POLICY")
 
 
-def passive_waits() -> dict[str, str]:
-    """Variables that choose passive waits; none where the user has chosen."""
-    return {} if any(name in os.environ for name in CHOICES) else dict(PASSIVE)
+def wait_briefly() -> None:
+    """Choose short waits for this process and its children, unless the user chose how to wait.
 
-
-def wait_passively() -> None:
-    """Choose passive waits for this process and its children, before PyTorch is imported."""
-    os.environ.update(passive_waits())
+    It must be called before PyTorch is imported.
+    """
+    if not any(name in os.environ for name in CHOICES):
+        os.environ.update(PATIENCE)

@@ -43,6 +43,8 @@ def readable(path: str | os.PathLike[str], error: type[StylelabError], kind: str
         found = path.stat()
         if is_file := stat.S_ISREG(found.st_mode):  # reading a pipe or a device might never end
             path.open("rb").close()
+    except FileNotFoundError:
+        raise error(f"{path} does not exist; name {kind}") from None
     except OSError as problem:
         raise error(f"{path} cannot be read ({problem.strerror}); name {kind}") from problem
     except ValueError:  # a NUL, or characters that the file system cannot encode
