@@ -80,7 +80,7 @@ def test_a_notebook_gets_its_parameters_and_this_interpreter(folder, capsys, mon
     monkeypatch.setenv("STYLELAB_CACHE", "a $cache")
     for name in threads.CHOICES:
         monkeypatch.delenv(name, raising=False)
-    variables = "cache=os.environ['STYLELAB_CACHE'], waits=os.environ['OMP_WAIT_POLICY']"
+    variables = "cache=os.environ['STYLELAB_CACHE'], waits=os.environ['GOMP_SPINCOUNT']"
     path = write(
         folder / "notebooks" / "01_one.ipynb",
         "import json, os, sys, stylelab",
@@ -98,7 +98,7 @@ def test_a_notebook_gets_its_parameters_and_this_interpreter(folder, capsys, mon
         "size": 64,
         "steps": 7,
         "cache": str(folder / "a $cache"),
-        "waits": "PASSIVE",
+        "waits": threads.PATIENCE["GOMP_SPINCOUNT"],
     }
     executed = nbformat.read(outcome.path, as_version=4)
     assert executed.cells[-1].outputs[0].data["text/plain"] == "False"

@@ -15,7 +15,6 @@ from stylelab import __version__
 from stylelab.cli.arguments import add_settings, device, network, number, path, size
 from stylelab.cli.exits import MISUSED, complain, guarded
 from stylelab.distil.recipe import Recipe
-from stylelab.engine import threads
 from stylelab.runs.notebooks import PROFILES
 
 ABOUT = """\
@@ -47,7 +46,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     What goes wrong is one line on stderr; wrong use and `--help` end with SystemExit.
     """
-    threads.wait_passively()
 
     def work() -> int:
         arguments = _parser().parse_args(argv)

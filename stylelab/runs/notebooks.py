@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from stylelab.engine import threads
 from stylelab.errors import SettingError, StylelabError
 from stylelab.runs import capacity, uptodate
 from stylelab.runs.jobs import Job, Outcome, run
@@ -224,7 +223,7 @@ def fetch_needed(network: str, images: str) -> None:
 
 def kernel_environment() -> dict[str, str]:
     """Variables for kernels, which run in another folder: where to find cache and package."""
-    environment = threads.passive_waits()
+    environment = {}
     if cache := os.environ.get("STYLELAB_CACHE"):
         environment["STYLELAB_CACHE"] = str(Path(cache).expanduser().resolve())
     if (PACKAGE.parent / "pyproject.toml").exists():  # a checkout, perhaps not installed
