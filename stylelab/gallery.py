@@ -1,7 +1,6 @@
 """Images by name: the paper's, downloaded once and verified, and those that need no download.
 
     gallery.open("neckarfront", size=512)   # the paper's photograph, (1, 3, H, W)
-    gallery.credit("neckarfront")           # 'Tübingen Neckarfront, photograph by ...'
 
 "paper" images are downloaded from the addresses in `assets/gallery.json` into the cache folder.
 "embedded" ones are photographs that ship inside scikit-image and scikit-learn, and stylelab's own
