@@ -11,7 +11,7 @@ READY := .venv/.ready
 QUICK := quick-vgg19-mini
 REFERENCE := $(if $(wildcard figures/$(QUICK)),--reference figures/$(QUICK))
 
-.PHONY: help figures verify gallery book test lint lab clean
+.PHONY: help figures verify gallery book test test-whole lint lab clean
 
 help:
 	@echo "make figures   regenerate the figures into build/  (ARGS='--profile smoke' for a quick look)"
@@ -20,7 +20,8 @@ help:
 	@echo "               goes on where it was interrupted  (ARGS='--size 384' for smaller pictures)"
 	@echo "make book      the notebooks as a website, with the outputs they were committed with: build/book/"
 	@echo "make lab       open the notebooks in JupyterLab"
-	@echo "make test      check the style of the code, then run the tests  (ARGS='-k cli' for some)"
+	@echo "make test      check the style of the code, then run the unit tests  (ARGS='-k cli' for some)"
+	@echo "make test-whole  execute every notebook in small, build the book, drive a browser"
 	@echo "make lint      check the style of the code, and that its imports run one way"
 	@echo "make clean     remove .venv and build/"
 	@echo
@@ -44,7 +45,10 @@ book: $(READY)
 	@echo "build/book/index.html"
 
 test: lint
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -m "not whole" $(ARGS)
+
+test-whole: $(READY)
+	$(BIN)/python -m pytest -m whole $(ARGS)
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -83,7 +83,9 @@ def plan(options: argparse.Namespace, device) -> Iterator[tuple[str, Callable[[]
     for key, network, size in cases("panels", ("random", small)):
         yield key, lambda n=network, s=size: measure.panels(n, s, repeats(3), device, count)
     if on_cpu:
-        for key, _, size in cases("busy", ("vgg19-mini", 128)):
+        for key, _, size in cases(
+            "busy", *(("vgg19-mini", s) for s in ((128,) if quick else (128, 256)))
+        ):
             yield key, lambda s=size: busy.busy(s, repeats(3), 10 if quick else 40)
     else:
         for key, network, size in cases("paper", ("random", 512)):

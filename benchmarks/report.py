@@ -150,6 +150,20 @@ def gpu(found: dict, on_cpu: bool) -> list[Row]:
     return rows
 
 
+def waits(found: dict, on_cpu: bool) -> list[Row]:
+    """A transfer by how threads wait for each other, with and without other work."""
+    rows = []
+    for key, one in found.items():
+        if key.startswith("busy/"):
+            size = key.split("/")[2]
+            for load, place in (("free", "on a free machine"), ("busy", "beside a busy core")):
+                taken = {who: median(values) for who, values in one["seconds"][load].items()}
+                told = f"{seconds(taken['stylelab'])}; {seconds(taken['default'])} with the "
+                told += f"libraries' own waiting, {seconds(taken['one thread'])} with one thread"
+                rows.append((f"{one['steps']} steps, vgg19-mini, {size} px, {place}", told, "–"))
+    return rows
+
+
 def rival(found: dict, on_cpu: bool) -> list[Row]:
     """The program neural-style, next to the same steps."""
     rows = []
@@ -168,7 +182,7 @@ def table(data: dict) -> str:
     on_cpu, found = data["machine"]["device"] == "cpu", data["measurements"]
     rows = [
         row
-        for part in (steps, rival, to_loss, finished, memory, growth, gpu)
+        for part in (steps, rival, to_loss, finished, memory, growth, waits, gpu)
         for row in part(found, on_cpu)
     ]
     if not any(key.startswith("rival/") for key in found):
