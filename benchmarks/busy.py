@@ -10,14 +10,17 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from stylelab.engine.threads import CHOICES, PATIENCE
+from stylelab.engine.threads import CHOICES
 
-# The libraries' own waiting, stylelab's, and one thread alone.
-WAITS = {"default": {}, "stylelab": PATIENCE, "one thread": {"OMP_NUM_THREADS": "1"}}
+# How threads wait is decided by the first import: the libraries' own way, or stylelab's choice.
+WAITS = {
+    "default": ("torch, stylelab", {}),
+    "stylelab": ("stylelab, torch", {}),
+    "one thread": ("torch, stylelab", {"OMP_NUM_THREADS": "1"}),
+}
 WORK = """
 import json, sys, time
-import torch  # before stylelab, which would choose how threads wait
-import stylelab
+import IMPORTS
 from stylelab import gallery
 size, steps = map(int, sys.argv[1:])
 network = stylelab.load("vgg19-mini")
@@ -52,8 +55,9 @@ def busy(size: int, repeats: int, steps: int) -> dict:
     for _ in range(repeats):
         for load, found in seconds.items():
             with busy_cores(load == "busy"):
-                for name, variables in WAITS.items():
-                    command = [sys.executable, "-c", WORK, str(size), str(steps)]
+                for name, (imports, variables) in WAITS.items():
+                    work = WORK.replace("IMPORTS", imports)
+                    command = [sys.executable, "-c", work, str(size), str(steps)]
                     done = subprocess.run(
                         command, env=unset | variables, check=True, stdout=subprocess.PIPE
                     )

@@ -12,9 +12,9 @@ Names are looked up when they are first used: `stylelab --help` need not wait fo
 
 from importlib import import_module
 
-from stylelab.engine.threads import wait_briefly
+from stylelab.engine.threads import choose_waits
 
-wait_briefly()
+choose_waits()
 __version__ = "0.1.0"
 
 _HOMES = {

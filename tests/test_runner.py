@@ -11,7 +11,6 @@ import pytest
 from toys import write
 
 from stylelab import networks
-from stylelab.engine import threads
 from stylelab.errors import SettingError, StylelabError
 from stylelab.runs import execute
 from stylelab.runs import notebooks as runner
@@ -78,9 +77,7 @@ def test_a_notebook_gets_its_parameters_and_this_interpreter(folder, capsys, mon
     spec.write_text(json.dumps({"argv": ["false"], "display_name": "x", "language": "python"}))
     monkeypatch.setenv("JUPYTER_PATH", str(folder / "jupyter"))
     monkeypatch.setenv("STYLELAB_CACHE", "a $cache")
-    for name in threads.CHOICES:
-        monkeypatch.delenv(name, raising=False)
-    variables = "cache=os.environ['STYLELAB_CACHE'], waits=os.environ['GOMP_SPINCOUNT']"
+    variables = "cache=os.environ['STYLELAB_CACHE']"
     path = write(
         folder / "notebooks" / "01_one.ipynb",
         "import json, os, sys, stylelab",
@@ -98,7 +95,6 @@ def test_a_notebook_gets_its_parameters_and_this_interpreter(folder, capsys, mon
         "size": 64,
         "steps": 7,
         "cache": str(folder / "a $cache"),
-        "waits": threads.PATIENCE["GOMP_SPINCOUNT"],
     }
     executed = nbformat.read(outcome.path, as_version=4)
     assert executed.cells[-1].outputs[0].data["text/plain"] == "False"

@@ -1,9 +1,8 @@
 """A hook that keeps where an optimisation stands in a file, so that a later process can go on.
 
-The file has everything that the optimiser resumes from: about 42 times the images, or 126 MB for
-one of 512 x 512. It is written every few seconds, appears whole or not at all, and holds tensors,
-no code. On the same CPU with the same number of threads, a resumed run ends with the same images
-bit for bit.
+The file has everything that the optimiser resumes from: about 42 times the images. It is written
+every few seconds, appears whole or not at all, and holds tensors, no code. On the same CPU with the
+same number of threads, a resumed run ends with the same images bit for bit.
 """
 
 import hashlib
@@ -62,11 +61,9 @@ class Checkpoint:
         self._runs += 1
         path, began, identity = self._file(self._runs), time.perf_counter(), describe(run)
         _remove_leftovers(path)
-        if is_new := not path.exists():
-            rows = []
-        else:
-            rows = _resume(run, path, identity)
-            began -= run.seconds
+        is_new = not path.exists()
+        rows = [] if is_new else _resume(run, path, identity)
+        began -= run.seconds
         due, failing = time.perf_counter() + self.seconds, False
         for state in states:
             rows.append(state.terms)

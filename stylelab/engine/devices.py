@@ -8,8 +8,7 @@ from stylelab.errors import SettingError
 def pick_device(device: str = "auto") -> torch.device:
     """The device called "cpu", "cuda", "cuda:1", "mps" or "auto": CUDA, else MPS, else the CPU.
 
-    Raises:
-        SettingError: if there is no device of that name here.
+    Raises SettingError if there is no device of that name here.
     """
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if device == "auto":

@@ -1,7 +1,6 @@
 """The memory that an optimisation needs, estimated before it starts.
 
 The estimate counts what is large: feature maps and their gradients, and the vectors of L-BFGS.
-`benchmarks` measures what is really used; a test compares the two.
 """
 
 import math
