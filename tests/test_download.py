@@ -133,6 +133,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def server(monkeypatch):
     monkeypatch.setattr(download, "PAUSE", 0.001)
+    monkeypatch.setattr(download, "LONGEST", 0.002)
     monkeypatch.setattr(download, "TIMEOUT", 0.25)
     monkeypatch.setattr(download, "LARGEST", 20 * len(DATA))
     with Server() as server:
@@ -193,6 +194,7 @@ def test_progress_earns_more_tries_and_little_progress_none(server, tmp_path):
 )
 def test_a_busy_server_says_when_to_ask_again(server, tmp_path, monkeypatch, asked, pause):
     pauses = []
+    monkeypatch.setattr(download, "LONGEST", 60)
     monkeypatch.setattr(download.time, "sleep", pauses.append)
     server.plan = [f"later, in {asked}"]
     fetch(server.url, tmp_path / "a.bin", SHA)
