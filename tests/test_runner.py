@@ -167,3 +167,24 @@ def test_what_a_run_downloads(monkeypatch):
     assert fetched == []
     runner.fetch_needed("vgg19", "paper")
     assert fetched[0] == "vgg19" and "neckarfront" in fetched
+
+
+DIES = """
+import os, sys
+if "ipykernel_launcher" in sys.orig_argv and len(os.listdir(os.environ["DEATHS"])) < {count}:
+    open(os.path.join(os.environ["DEATHS"], str(os.getpid())), "w").close()
+    os._exit(1)
+"""
+
+
+@pytest.mark.parametrize(("deaths", "ok"), [(1, True), (3, False)])
+def test_a_kernel_that_dies_before_its_first_cell_is_tried_again(folder, monkeypatch, deaths, ok):
+    (folder / "deaths").mkdir()
+    (folder / "site").mkdir()
+    (folder / "site" / "sitecustomize.py").write_text(DIES.format(count=deaths))
+    monkeypatch.setenv("DEATHS", str(folder / "deaths"))
+    monkeypatch.setenv("PYTHONPATH", str(folder / "site"))
+    path = write(folder / "notebooks" / "01_one.ipynb", "1")
+    (outcome,) = runner.run_notebooks(notebooks=path.parent, output="out", progress=False)
+    assert outcome.ok == ok and len(list((folder / "deaths").iterdir())) == deaths
+    assert ok or "died" in outcome.error

@@ -29,8 +29,7 @@ BAR = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt} of {total_fmt} cells, {elapsed}
 def declared(notebook: Path) -> list[str]:
     """The parameters that a notebook's cell tagged `parameters` assigns; none without such a cell.
 
-    Raises:
-        StylelabError: if the file is not a notebook.
+    Raises StylelabError if the file is not a notebook.
     """
     try:
         cells = nbformat.read(notebook, as_version=4).cells
@@ -44,8 +43,7 @@ def declared(notebook: Path) -> list[str]:
 def execute(job: Job, progress: bool) -> None:
     """Run a notebook. It is saved after each cell, so that it exists even if the run fails.
 
-    Raises:
-        papermill.PapermillExecutionError: when a cell fails.
+    Raises papermill.PapermillExecutionError when a cell fails.
     """
     bar = {"desc": printable(job.notebook.stem), "bar_format": BAR, **terminal.bar_settings()}
     papermill.execute_notebook(
@@ -64,10 +62,8 @@ def execute(job: Job, progress: bool) -> None:
 def check_value(name: str, value: object) -> None:
     """Check that papermill writes a parameter into a cell as a literal of this very value.
 
-    It does so for what JSON can hold; other values it puts between quotation marks, unescaped.
-
-    Raises:
-        SettingError: for other values.
+    It does so for what JSON can hold. Other values it would put between quotation marks, unescaped:
+    they raise SettingError.
     """
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False)
@@ -109,9 +105,14 @@ class _Engine(NBClientEngine):
     def execute_managed_notebook(
         cls, nb_man, kernel_name: str, environment: Mapping[str, str], **ignored: object
     ) -> None:
-        client = _Client(nb_man, kernel_name=kernel_name, startup_timeout=300, iopub_timeout=60)
-        client.extra_arguments = ["--log-level=CRITICAL"]  # its log would run into progress bars
-        client.execute(env=os.environ | dict(environment))
+        for tries_left in (2, 1, 0):
+            client = _Client(nb_man, kernel_name=kernel_name, startup_timeout=300, iopub_timeout=60)
+            client.extra_arguments = ["--log-level=CRITICAL"]  # or it runs into progress bars
+            try:
+                return client.execute(env=os.environ | dict(environment))
+            except RuntimeError as error:  # kernels started side by side may choose one port
+                if "before replying to kernel_info" not in str(error) or not tries_left:
+                    raise
 
 
 papermill_engines.register("stylelab", _Engine)
