@@ -3,11 +3,14 @@
 Needs the notebooks extra; other modules of `stylelab.runs` import this one when they run something.
 """
 
+from __future__ import annotations
+
 import json
 import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import nbformat
 import papermill
@@ -21,16 +24,15 @@ from papermill.translators import PythonTranslator
 from stylelab.errors import SettingError, StylelabError
 from stylelab.files.text import printable
 from stylelab.runs import terminal
-from stylelab.runs.jobs import Job
+
+if TYPE_CHECKING:
+    from stylelab.runs.jobs import Job
 
 BAR = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt} of {total_fmt} cells, {elapsed}{postfix}"
 
 
 def declared(notebook: Path) -> list[str]:
-    """The parameters that a notebook's cell tagged `parameters` assigns; none without such a cell.
-
-    Raises StylelabError if the file is not a notebook.
-    """
+    """The parameters that a notebook's cell tagged `parameters` assigns, if there is one."""
     try:
         cells = nbformat.read(notebook, as_version=4).cells
     except Exception as error:  # nbformat raises nearly anything on a damaged file
@@ -71,9 +73,7 @@ def check_value(name: str, value: object) -> None:
             return
     except (TypeError, ValueError, RecursionError):
         pass
-    raise SettingError(
-        f"the parameter {name} must be text, a number, or a list or dict of these, got {value!r}"
-    )
+    raise SettingError(f"parameter {name} must be text, a number, or lists of these, got {value!r}")
 
 
 def _literal(path: Path) -> str:
