@@ -29,7 +29,7 @@ KINDS = {
     "memory": "peak memory",
     "panels": "figure 1's ten panels as a batch and singly",
     "paper": "seconds of 500 steps of VGG-19, on a GPU",
-    "busy": "seconds of a transfer beside other work, by how threads wait, on a CPU",
+    "busy": "seconds of transfers, sessions, notebooks beside other work, by how threads wait",
 }
 REPEATS = {128: 9, 256: 7, 512: 5, 1024: 3, 2048: 3}  # of a step
 
@@ -86,7 +86,10 @@ def plan(options: argparse.Namespace, device) -> Iterator[tuple[str, Callable[[]
         for key, _, size in cases(
             "busy", *(("vgg19-mini", s) for s in ((128,) if quick else (128, 256)))
         ):
-            yield key, lambda s=size: busy.busy(s, repeats(3), 10 if quick else 40)
+            for work in ("transfer",) if quick else ("transfer", "session", "notebooks"):
+                few = repeats(2 if work == "notebooks" else 3)
+                task = lambda w=work, s=size, n=few: busy.busy(w, s, n, 10 if quick else 40)  # noqa: E731
+                yield f"{key}/{work}", task
     else:
         for key, network, size in cases("paper", ("random", 512)):
             yield key, lambda n=network, s=size: measure.paper(n, s, repeats(3), device, 500)

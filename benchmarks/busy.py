@@ -1,4 +1,4 @@
-"""A transfer beside other work: how its threads wait decides how long it takes.
+"""Transfers, a session of the playground and notebooks beside other work: how threads wait matters.
 
 Each run is a process of its own, since OpenMP reads its settings once. `python -m benchmarks busy`.
 """
@@ -7,29 +7,44 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from stylelab.engine.threads import CHOICES
 
-# How threads wait is decided by the first import: the libraries' own way, or stylelab's choice.
+ROOT = Path(__file__).parents[1]
+# GNU's own waiting (its default, which stylelab leaves alone when it is set), stylelab's choice,
+# and one thread, which waits for no other.
 WAITS = {
-    "default": ("torch, stylelab", {}),
-    "stylelab": ("stylelab, torch", {}),
-    "one thread": ("torch, stylelab", {"OMP_NUM_THREADS": "1"}),
+    "default": {"GOMP_SPINCOUNT": "300000"},
+    "stylelab": {},
+    "one thread": {"OMP_NUM_THREADS": "1"},
 }
-WORK = """
+BEGIN = """
 import json, sys, time
-import IMPORTS
+import stylelab
 from stylelab import gallery
 size, steps = map(int, sys.argv[1:])
 network = stylelab.load("vgg19-mini")
 pair = [gallery.open(name, size) for name in ("pagoda", "swirling_night")]
 stylelab.transfer(network, *pair, steps=2, progress=False)
 began = time.perf_counter()
-stylelab.transfer(network, *pair, steps=steps, progress=False)
-print(json.dumps(time.perf_counter() - began))
 """
+END = "print(json.dumps(time.perf_counter() - began))"
+WORK = {
+    "transfer": "stylelab.transfer(network, *pair, steps=steps, progress=False)\n",
+    "session": """
+from stylelab.app.session import Session
+from stylelab.runs.settings import Settings
+run = Session(*pair, Settings(size=size, steps=steps), network=network, device="cpu")
+run.start()
+while not (now := run.wait(timeout=0.25)).over:  # the page looks at it as often
+    now.best
+""",
+}
 
 
 @contextmanager
@@ -44,10 +59,13 @@ def busy_cores(count: int) -> Iterator[None]:
             program.wait()
 
 
-def busy(size: int, repeats: int, steps: int) -> dict:
-    """Seconds of a transfer by how threads wait, on a free machine and beside one busy core.
+def busy(work: str, size: int, repeats: int, steps: int) -> dict:
+    """Seconds of some work by how threads wait, on a free machine and beside one busy core.
 
     Repeats are interleaved, so that other work of the machine falls on all alike.
+
+    Args:
+        work: "transfer"; "session", one of the playground's; or "notebooks", two of them at once.
     """
     unset = {name: value for name, value in os.environ.items() if name not in CHOICES}
     unset.pop("OMP_NUM_THREADS", None)
@@ -55,11 +73,21 @@ def busy(size: int, repeats: int, steps: int) -> dict:
     for _ in range(repeats):
         for load, found in seconds.items():
             with busy_cores(load == "busy"):
-                for name, (imports, variables) in WAITS.items():
-                    work = WORK.replace("IMPORTS", imports)
-                    command = [sys.executable, "-c", work, str(size), str(steps)]
-                    done = subprocess.run(
-                        command, env=unset | variables, check=True, stdout=subprocess.PIPE
-                    )
-                    found[name].append(json.loads(done.stdout))
+                for name, variables in WAITS.items():
+                    found[name].append(_run(work, size, steps, unset | variables))
     return {"size": size, "steps": steps, "seconds": seconds}
+
+
+def _run(work: str, size: int, steps: int, environment: dict[str, str]) -> float:
+    if work != "notebooks":
+        command = [sys.executable, "-c", BEGIN + WORK[work] + END, str(size), str(steps)]
+        done = subprocess.run(
+            command, cwd=ROOT, env=environment, check=True, stdout=subprocess.PIPE
+        )
+        return json.loads(done.stdout)
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "stylelab.cli", "figures", "05", "07", "--jobs", "2"]
+        command += ["--size", str(size), "--steps", str(steps), "--output", folder]
+        began = time.perf_counter()
+        subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True)
+        return time.perf_counter() - began

@@ -155,12 +155,14 @@ def waits(found: dict, on_cpu: bool) -> list[Row]:
     rows = []
     for key, one in found.items():
         if key.startswith("busy/"):
-            size = key.split("/")[2]
+            _, _, size, work = key.split("/")
             for load, place in (("free", "on a free machine"), ("busy", "beside a busy core")):
                 taken = {who: median(values) for who, values in one["seconds"][load].items()}
                 told = f"{seconds(taken['stylelab'])}; {seconds(taken['default'])} with the "
                 told += f"libraries' own waiting, {seconds(taken['one thread'])} with one thread"
-                rows.append((f"{one['steps']} steps, vgg19-mini, {size} px, {place}", told, "–"))
+                rows.append(
+                    (f"{work}, {one['steps']} steps, vgg19-mini, {size} px, {place}", told, "–")
+                )
     return rows
 
 
