@@ -73,7 +73,7 @@ def check_value(name: str, value: object) -> None:
             return
     except (TypeError, ValueError, RecursionError):
         pass
-    raise SettingError(f"parameter {name} must be text, a number, or lists of these, got {value!r}")
+    raise SettingError(f"the parameter {name} must be text, a number or a list, got {value!r}")
 
 
 def _literal(path: Path) -> str:
