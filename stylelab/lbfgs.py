@@ -30,22 +30,34 @@ class State:
 
     Attributes:
         step: number of steps done; 0 is the start, evaluated.
-        image: the current iterates, `(N, 3, H, W)`.
+        z: the current iterates, `(N, ...)`: what the optimiser moves.
         terms, loss: their weighted losses by term, and the sum of these; `(N,)` each.
-        best, best_loss: the iterates of lowest loss so far, and their losses.
+        best_z, best_loss: the iterates of lowest loss so far, and their losses.
         refused: how many steps in a row each image has just taken back, `(N,)`.
         snapshot: returns all that the optimiser resumes from, as tensors by name, uncopied: use it
             before the next step, which changes it. After that it raises SettingError.
+        to_image: gives the image of iterates (`stylelab.parametrisation`); the identity for pixels.
     """
 
     step: int
-    image: Tensor
+    z: Tensor
     terms: dict[str, Tensor]
     loss: Tensor
-    best: Tensor
+    best_z: Tensor
     best_loss: Tensor
     refused: Tensor
     snapshot: Callable[[], dict[str, Tensor]] = field(repr=False)
+    to_image: Callable[[Tensor], Tensor] = field(default=lambda z: z, repr=False)
+
+    @property
+    def image(self) -> Tensor:
+        """The images of the current iterates, `(N, 3, H, W)`."""
+        return self.to_image(self.z)
+
+    @property
+    def best(self) -> Tensor:
+        """The images of lowest loss so far, `(N, 3, H, W)`."""
+        return self.to_image(self.best_z)
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ Progress bars, checkpoints, memory warnings and pause buttons are hooks; see `sh
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from tqdm.auto import tqdm
 from stylelab.errors import SettingError
 from stylelab.lbfgs import State, lbfgs
 from stylelab.objective import Objective
+from stylelab.parametrisation import PIXELS, Parametrisation
 
 STUCK = 30  # steps refused in a row; the trust radius is then too small for float32 to resolve
 CHECK = 10  # steps between one look at that and the next
@@ -26,7 +27,7 @@ class Run:
     """One optimisation, as its hooks see it.
 
     Attributes:
-        objective, start, steps, label: as `optimise` takes them.
+        objective, start, steps, label, parametrisation: as `optimise` takes them.
         resume: a snapshot to start from. A hook may set it before it asks for the first state.
         earlier: the losses of the steps before `resume`, one dictionary each.
         seconds: the time that these took.
@@ -36,6 +37,7 @@ class Run:
     start: Tensor
     steps: int
     label: str = ""
+    parametrisation: Parametrisation = PIXELS
     resume: Mapping[str, Tensor] | None = None
     earlier: list[dict[str, Tensor]] = field(default_factory=list)
     seconds: float = 0.0
@@ -93,6 +95,7 @@ def optimise(
     start: Tensor,
     steps: int,
     *,
+    parametrisation: Parametrisation = PIXELS,
     optimiser: Callable[..., Iterator[State]] = lbfgs,
     hooks: Sequence[Hook] | None = None,
     progress: bool = True,
@@ -103,6 +106,7 @@ def optimise(
     An interrupt (Ctrl-C, or the notebook's stop button) ends it with the best images so far.
 
     Args:
+        parametrisation: what the optimiser moves, and the image that it makes of it.
         optimiser: as `lbfgs`: takes `value_and_grad`, the start and `resume`, and yields states.
         hooks: what watches the run, the innermost first; None means the network's `hooks`.
         progress: show a progress bar labelled `label`.
@@ -115,17 +119,22 @@ def optimise(
         raise SettingError(f"steps must be a whole number, 0 or more, got {steps!r}")
     if start.dtype in (torch.float16, torch.bfloat16):  # the network's; L-BFGS needs more digits
         start = start.float()
-    run, stuck, finished = Run(objective, start, steps, label), False, False
+    run, stuck, finished = Run(objective, start, steps, label, parametrisation), False, False
+
+    def value_and_grad(z: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        terms, gradient = objective.value_and_grad(parametrisation.to_image(z))
+        return terms, parametrisation.pull_back(z, gradient)
 
     def states() -> Iterator[State]:
         nonlocal stuck, finished
-        for state in optimiser(objective.value_and_grad, run.start, resume=run.resume):
+        z = parametrisation.from_image(run.start)
+        for state in optimiser(value_and_grad, z, resume=run.resume):
             run.resume = None  # large
             if state.step % CHECK == 0:  # waits for the device
                 refusing = state.refused >= STUCK
                 stuck, finished = bool(refusing.any()), bool(refusing.all())
             finished = finished or state.step >= steps
-            yield state
+            yield replace(state, to_image=parametrisation.to_image)
             if finished:
                 return
 

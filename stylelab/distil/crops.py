@@ -1,5 +1,6 @@
 """Training images: which are held out, and random crops of the others."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -39,27 +40,43 @@ class Crops:
     """Random crops of images, which are kept in memory in 8 bits at full and at half size."""
 
     def __init__(self, files: list[Path], size: int) -> None:
+        self.size = size
         whole = [to_dtype(load_image(file)[0], torch.uint8, scale=True) for file in files]
         halves = [resize(image, [side // 2 for side in image.shape[1:]]) for image in whole]
         self.images = [image for image in whole + halves if min(image.shape[1:]) >= size]
         if not self.images:
             raise SettingError(f"no training image has a side of {size} pixels or more")
-        floats = v2.ToDtype(torch.float32, scale=True)
-        jitter = v2.ColorJitter(brightness=0.3, contrast=0.2, saturation=0.2, hue=0.05)
-        self.augment = v2.Compose([v2.RandomCrop(size), v2.RandomHorizontalFlip(), floats, jitter])
+        self.jitter = v2.ColorJitter(brightness=0.3, contrast=0.2, saturation=0.2, hue=0.05)
 
-    def batch(self, count: int, seed: int) -> Tensor:
-        """`(count, 3, size, size)` in [0, 1]: crops, a quarter blended with noise or another crop.
+    def plain(self, count: int, seed: int, size: int) -> Tensor:
+        """Random crops as they are, `(count, 3, size, size)` in [0, 1]."""
+        large = [image for image in self.images if min(image.shape[1:]) >= size]
+        return _random_crops(large, count, seed, size)
 
-        An optimisation that begins at white noise passes through images that no camera takes. The
-        blended quarter prepares the student for them.
+    def batch(self, count: int, seed: int, visited: Sequence[Tensor] = ()) -> Tensor:
+        """`(count, 3, size, size)` in [0, 1]: crops of photographs and of `visited` images.
+
+        Half are of `visited`, if there are any (see `stylelab.distil.visited`). Of the photographs'
+        crops, whose colours vary, a quarter are blended with noise or with another crop.
         """
+        crops = _random_crops(self.images, count - count // 2 * bool(visited), seed, self.size)
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            chosen = torch.randint(len(self.images), (count,))
-            crops = torch.stack([self.augment(self.images[index]) for index in chosen])
-            blended = count // 4
+            crops = torch.stack([self.jitter(crop) for crop in crops])
+            blended = len(crops) // 4
             other = torch.rand_like(crops[:blended])
             other[1::3] = crops[blended : 2 * blended][1::3]
             crops[:blended] = crops[:blended].lerp(other, torch.rand(blended, 1, 1, 1))
+        if visited:
+            crops = torch.cat([crops, _random_crops(visited, count // 2, seed, self.size)])
         return crops.contiguous(memory_format=torch.channels_last)
+
+
+def _random_crops(images: Sequence[Tensor], count: int, seed: int, size: int) -> Tensor:
+    """`(count, 3, size, size)` in [0, 1] of images `(3, H, W)` in 8 bits, some of them flipped."""
+    crop = v2.Compose([v2.RandomCrop(size), v2.RandomHorizontalFlip()])
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        chosen = torch.randint(len(images), (count,))
+        crops = torch.stack([crop(images[index]) for index in chosen])
+    return to_dtype(crops, torch.float32, scale=True)

@@ -5,12 +5,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from stylelab import networks
+from stylelab.errors import SettingError
 from stylelab.losses import content_loss, gram_matrix
 from stylelab.vgg import LAYERS, VGG
 
 # Wide enough for the teacher's active filters, with some to spare; about twice that before a
 # pooling, where average-pooled filters must stand in for the teacher's max pooling.
-WIDTHS = (16, 32, 32, 80, 64, 48, 48, 96, 96, 96, 80, 192, 112)
+WIDTHS = (16, 48, 32, 96, 64, 48, 48, 128, 96, 96, 80, 224, 112)
 STUDENT_WIDTHS = dict(zip(LAYERS, WIDTHS, strict=False))
 BEFORE_POOLING = ("conv1_2", "conv2_2", "conv3_4", "conv4_4")
 
@@ -26,6 +27,24 @@ def build_student(seed: int = 0) -> VGG:
             nn.init.zeros_(conv.bias)
     student.input.load_state_dict(networks.imagenet_input())
     return student
+
+
+@torch.no_grad()
+def inherit(student: VGG, earlier: VGG) -> None:
+    """Give `student` the weights of an `earlier` one; filters that it lacked have no effect yet.
+
+    Raises:
+        SettingError: if a layer of `earlier` is wider, or one is missing.
+    """
+    if earlier.layers != student.layers or any(
+        earlier.widths[layer] > width for layer, width in student.widths.items()
+    ):
+        raise SettingError(f"{earlier.name} is no earlier student: its layers are others, or wider")
+    for layer in student.layers:
+        new, old = student.get_submodule(layer), earlier.get_submodule(layer)
+        count, maps = old.weight.shape[:2]
+        new.weight[:count] = 0.0
+        new.weight[:count, :maps], new.bias[:count] = old.weight, old.bias
 
 
 def is_silent(features: Tensor) -> Tensor:

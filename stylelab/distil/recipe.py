@@ -21,6 +21,9 @@ class Recipe:
     second_learning_rate: float = _setting(0.025, "the same for the steps after them")
     average_decay: float = _setting(0.998, "decay of the running average of weights, the result")
     revive_share: float = _setting(0.6, "share of the steps in which silent filters are revived")
+    visit_every: int = _setting(
+        0, "steps from one visit to what optimisation passes through to the next; 0 for none"
+    )
     checkpoint_every: int = _setting(250, "steps from one checkpoint to the next")
     seed: int = _setting(0, "seed of the weights and the crops")
     start_from: str = _setting("", "weights file of an earlier student, to train it further")

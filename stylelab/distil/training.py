@@ -19,13 +19,16 @@ from tqdm.auto import tqdm
 from stylelab import networks
 from stylelab.distil import readouts
 from stylelab.distil.crops import Crops, split
-from stylelab.distil.matching import FeatureMatching, build_student
+from stylelab.distil.matching import FeatureMatching, build_student, inherit
 from stylelab.distil.recipe import Recipe
+from stylelab.distil.visited import Visited
 from stylelab.engine.devices import pick_device
 from stylelab.errors import SettingError
 from stylelab.files.local import atomic
 from stylelab.images import load_image
 from stylelab.vgg import VGG
+
+EMPHASIS = {"conv2_1": 2.0, "conv3_1": 2.0, "conv5_1": 2.0}  # weights of these layers' errors
 
 
 @torch.no_grad()
@@ -65,9 +68,7 @@ def train(teacher: VGG, images: Path, output: Path, recipe: Recipe) -> VGG:
     matching = FeatureMatching(student, teacher, crops.batch(64, seed=-1).to(device))
     if recipe.start_from:
         earlier = networks.load(recipe.start_from, device=device)
-        if earlier.widths != student.widths:
-            raise SettingError(f"{recipe.start_from} is no student of this program: other widths")
-        student.load_state_dict(earlier.state_dict(), strict=False)  # all but its readouts
+        inherit(student, earlier)
         matching.revive_silent_filters(crops.batch(64, seed=-2).to(device), recipe.seed)
     optimiser = torch.optim.Adam(matching.parameter_groups(recipe.learning_rate), betas=(0.9, 0.99))
     rates = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: schedule(step, recipe))
@@ -86,12 +87,16 @@ def train(teacher: VGG, images: Path, output: Path, recipe: Recipe) -> VGG:
         for name, part in parts.items():
             part.load_state_dict(saved[name])
         start, curve = saved["step"], saved["curve"]
+    visited = Visited(teacher, output / "visited", start)
     for step in tqdm(range(start + 1, recipe.steps + 1), initial=start, total=recipe.steps):
-        batch = crops.batch(recipe.batch_size, recipe.seed * 10**7 + step - 1).to(device)
+        if recipe.visit_every and step % recipe.visit_every == 1:
+            visited.update(step, crops, averaged.module.student, files)
+        seed = recipe.seed * 10**7 + step - 1
+        batch = crops.batch(recipe.batch_size, seed, visited.images).to(device)
         errors = matching.errors(batch, teacher_forcing=step <= recipe.forced_steps)
         optimiser.zero_grad()
         # log(1 + error) is nearly a small error, and tames the Gram errors of unusual crops.
-        sum(torch.log1p(error) for error in errors.values()).backward()
+        sum(EMPHASIS.get(n[:7], 1.0) * torch.log1p(e) for n, e in errors.items()).backward()
         optimiser.step()
         rates.step()
         averaged.update_parameters(matching)
