@@ -18,6 +18,7 @@ from stylelab.losses import content_loss, gram_matrix, style_layer_loss, total_v
 from stylelab.vgg import VGG
 
 CPU_PIXELS = 2**18  # evaluated at a time on a CPU: maps of more do not stay in its caches
+RANGE = 10.0  # weight of pixels out of range, over that of all other terms together
 Losses = dict[str, Tensor]  # "content conv4_2", "style conv1_1", ... to that weighted loss, (N,)
 
 
@@ -89,6 +90,25 @@ class TotalVariation:
         return total_variation(image)
 
 
+@dataclass(frozen=True)
+class OutOfRange:
+    """How far pixels leave [0, 1], with a weight for each image `(N,)`; not in the paper.
+
+    A picture is saved clamped to [0, 1]. An optimiser that knows nothing of that makes use of
+    values outside, and what is saved then has a higher loss than what was optimised.
+    """
+
+    weight: Tensor
+    name, layer = "out of range", None
+
+    def loss(self, image: Tensor, images: Tensor, network: VGG) -> Tensor:
+        """The unweighted loss `(n,)` of `image` `(n, 3, H, W)`: the mean squared excess."""
+        return (image - image.clamp(0, 1)).square().mean((1, 2, 3))
+
+
+Term = ContentTerm | StyleTerm | TotalVariation | OutOfRange
+
+
 class Objective:
     """The weighted sum of terms for each image of a batch: equation 7, in means.
 
@@ -100,7 +120,7 @@ class Objective:
         NetworkError: for a layer that the network does not have.
     """
 
-    def __init__(self, network: VGG, terms: Sequence[ContentTerm | StyleTerm | TotalVariation]):
+    def __init__(self, network: VGG, terms: Sequence[Term]):
         self.network, self.terms = network, list(terms)
         matched = [term for term in self.terms if term.layer is not None]
         if not matched:

@@ -52,18 +52,22 @@ class Result:
 
     Attributes:
         images: the best iterates, `(N, 3, H, W)`, sRGB clamped to [0, 1], on the CPU.
+        final: weighted loss per term of these images as 8 bits hold them, `(N,)` each.
         history: weighted loss per term after every step, from the start on: `(steps + 1, N)` each.
         steps, seconds: steps done, and their wall time.
         interrupted: whether it was stopped before the steps asked for.
         stuck: whether some image could take no step any more; its best is from before.
+        parametrisation: what the optimiser moved.
     """
 
     images: Tensor
+    final: dict[str, Tensor]
     history: dict[str, Tensor]
     steps: int
     seconds: float
     interrupted: bool
     stuck: bool = False
+    parametrisation: Parametrisation = PIXELS
 
     @property
     def losses(self) -> Tensor:
@@ -154,6 +158,8 @@ def optimise(
         raise SettingError("a hook ended the run before its first state")
     losses = [*run.earlier, *losses]
     history = {name: torch.stack([row[name] for row in losses]).cpu() for name in losses[0]}
-    images = state.best.detach().clamp(0, 1).float().cpu()  # waits for the device
+    best = state.best.detach().clamp(0, 1)
+    final, _ = objective.value_and_grad(best.mul(255).round() / 255)
+    final, images = {name: loss.cpu() for name, loss in final.items()}, best.float().cpu()
     seconds = run.seconds + time.perf_counter() - began
-    return Result(images, history, state.step, seconds, not finished, stuck)
+    return Result(images, final, history, state.step, seconds, not finished, stuck, parametrisation)

@@ -78,3 +78,7 @@ class Fourier:
         height, width = z.shape[2:]
         gain = _gain(height, width, self.power, z.device, z.dtype) ** sign
         return torch.fft.irfft2(torch.fft.rfft2(z) * gain, s=(height, width))
+
+
+FOURIER = Fourier()
+NAMED = {"fourier": FOURIER, "pixels": PIXELS}

@@ -12,14 +12,17 @@ from torch import Tensor
 
 from stylelab.errors import SettingError
 from stylelab.objective import (
+    RANGE,
     ContentTerm,
     Objective,
+    OutOfRange,
     StyleTerm,
     TotalVariation,
     content_representation,
     style_representation,
 )
 from stylelab.optimisation import Hook, Result, optimise, white_noise
+from stylelab.parametrisation import FOURIER, Parametrisation
 from stylelab.vgg import CONTENT_LAYER, STYLE_LAYERS, VGG, check_image, resize
 
 STARTS = ("content", "style", "noise")
@@ -32,13 +35,16 @@ class Transfer:
 
     Attributes:
         content, style: `(1, 3, H, W)`, sRGB in [0, 1]; the result has the content's size.
-        alpha_beta: weight of the mean content loss over that of the mean style loss, as in the
-            authors' code (see `stylelab.losses`); beta is 1.
+        strength: how much of the painting is wanted, from 0 (the photograph) to 1 (see `balance`).
+        alpha_beta: the paper's way to say it, in place of the strength: weight of the mean content
+            loss over that of the mean style loss, as in the authors' code (see `stylelab.losses`);
+            beta is 1.
         content_layer: the layer matched in content.
         style_layers: the layers matched in style, each with w_l = 1/layers; or their w_l by name.
         init: start from "content", "style" (resized to the content's size) or white "noise".
         seed: of the white noise; other starts ignore it.
         tv_weight: weight of the total variation, 0 in the paper.
+        range_weight: weight of pixels that leave [0, 1], over alpha + beta; 0 in the paper.
 
     Raises:
         SettingError: for an image that is not such a tensor, or a value out of range.
@@ -46,18 +52,22 @@ class Transfer:
 
     content: Tensor
     style: Tensor
-    alpha_beta: float = 1e-2
+    strength: float = 0.5
+    alpha_beta: float | None = None
     content_layer: str = CONTENT_LAYER
     style_layers: Sequence[str] | Mapping[str, float] = STYLE_LAYERS
     init: str = "content"
     seed: int = 0
     tv_weight: float = 0.0
+    range_weight: float = RANGE
 
     def __post_init__(self) -> None:
         for name in ("content", "style"):
             check_image(getattr(self, name), name)
-        for name in ("alpha_beta", "tv_weight"):
-            _check_number(getattr(self, name), name, HEAVIEST)
+        _check_number(self.strength, "strength", 1)
+        for name in ("alpha_beta", "tv_weight", "range_weight"):
+            if (value := getattr(self, name)) is not None:
+                _check_number(value, name, HEAVIEST)
         several = isinstance(self.style_layers, (Sequence, Mapping)) and len(self.style_layers)
         if not several or not all(isinstance(name, str) for name in self.layers):
             got = f"got {self.content_layer!r} and {self.style_layers!r}"
@@ -91,6 +101,7 @@ def transfer(
     style: Tensor,
     *,
     steps: int = 500,
+    parametrisation: Parametrisation = FOURIER,
     progress: bool = True,
     hooks: Sequence[Hook] | None = None,
     **settings: object,
@@ -98,14 +109,15 @@ def transfer(
     """Style transfer (equation 7): the content of one image in the style of another.
 
     Args:
-        content, style, settings: as `Transfer` takes them: `alpha_beta=1e-3`, `init="noise"`, ...
-        network, steps, progress, hooks: as `transfer_batch` takes them; it raises the same.
+        content, style, settings: as `Transfer` takes them: `strength=0.7`, `init="noise"`, ...
+        network and the others: as `transfer_batch` takes them; it raises the same.
     """
     names = [each.name for each in fields(Transfer)][2:]
     if unknown := sorted(set(settings) - set(names)):
         raise SettingError(f"a transfer has no setting {unknown[0]!r}, only {', '.join(names)}")
     transfers = [Transfer(content, style, **settings)]
-    return transfer_batch(network, transfers, steps=steps, progress=progress, hooks=hooks)
+    how = {"parametrisation": parametrisation, "progress": progress, "hooks": hooks}
+    return transfer_batch(network, transfers, steps=steps, **how)
 
 
 @torch.inference_mode(False)
@@ -115,6 +127,7 @@ def transfer_batch(
     *,
     steps: int = 500,
     start: Tensor | None = None,
+    parametrisation: Parametrisation = FOURIER,
     progress: bool = True,
     hooks: Sequence[Hook] | None = None,
 ) -> Result:
@@ -123,7 +136,8 @@ def transfer_batch(
     Args:
         transfers: what is asked for; their content images must have one size.
         start: `(N, 3, H, W)`, the images to start from, in place of each transfer's `init`.
-        steps, progress, hooks: as `stylelab.optimisation.optimise` takes them.
+        steps, parametrisation, progress, hooks: as `stylelab.optimisation.optimise` takes them.
+            `stylelab.parametrisation.PIXELS` is the paper's.
 
     Raises:
         SettingError: for content images of different sizes, or images too small for the network.
@@ -134,11 +148,13 @@ def transfer_batch(
         raise SettingError("transfers must be a list of Transfers, with content images of one size")
     start = transfer_start(network, transfers) if start is None else _place(network, start)
     options = {"hooks": hooks, "progress": progress, "label": "transfer"}
+    options["parametrisation"] = parametrisation
     return optimise(transfer_objective(network, transfers), start, steps, **options)
 
 
 def transfer_objective(network: VGG, transfers: Sequence[Transfer]) -> Objective:
     """Equation 7 for a batch: what `transfer_batch` minimises."""
+    transfers = [balance(network, one) for one in transfers]
     layers = list(dict.fromkeys(one.content_layer for one in transfers))
     used = list(dict.fromkeys(layer for one in transfers for layer in one.style_weights))
     contents, styles = [one.content for one in transfers], [one.style for one in transfers]
@@ -149,8 +165,18 @@ def transfer_objective(network: VGG, transfers: Sequence[Transfer]) -> Objective
     terms = [ContentTerm(layer, target, alphas[layer]) for layer, target in features.items()]
     terms += [StyleTerm(layer, target, weights[layer]) for layer, target in grams.items()]
     if any(one.tv_weight for one in transfers):
-        terms.append(TotalVariation(alphas[layers[0]].new_tensor([t.tv_weight for t in transfers])))
+        terms.append(TotalVariation(_row(network, [one.tv_weight for one in transfers])))
+    if any(one.range_weight for one in transfers):
+        ranges = [one.range_weight * (1 + one.alpha_beta) for one in transfers]
+        terms.append(OutOfRange(_row(network, ranges)))
     return Objective(network, terms)
+
+
+def balance(network: VGG, one: Transfer) -> Transfer:
+    """`one` with the alpha/beta that its strength stands for; as it is, if it has one."""
+    if one.alpha_beta is not None:
+        return one
+    raise NotImplementedError
 
 
 def transfer_start(network: VGG, transfers: Sequence[Transfer]) -> Tensor:
@@ -171,6 +197,7 @@ def reconstruct_content(
     *,
     steps: int = 500,
     seed: int = 0,
+    parametrisation: Parametrisation = FOURIER,
     progress: bool = True,
     hooks: Sequence[Hook] | None = None,
 ) -> Result:
@@ -180,15 +207,17 @@ def reconstruct_content(
         content: `(1, 3, H, W)`, sRGB in [0, 1].
         layers: one content layer per image of the batch.
         seed: of the white noise, the same for all images.
-        network, steps, progress, hooks: as `transfer_batch` takes them; it raises the same.
+        network and the others: as `transfer_batch` takes them; it raises the same.
     """
     _check_number(seed, "seed", 2**63 - 1, whole=True)
     image = _place(network, check_image(content, "content"))
     targets = content_representation(network, image, layers)
     weights = _columns(network, [equal_weights([layer]) for layer in layers])
     terms = [ContentTerm(layer, target, weights[layer]) for layer, target in targets.items()]
+    terms.append(OutOfRange(_row(network, [RANGE] * len(layers))))
     start = _place(network, white_noise(*image.shape[2:], [seed] * len(layers)))
     options = {"hooks": hooks, "progress": progress, "label": "content reconstruction"}
+    options["parametrisation"] = parametrisation
     return optimise(Objective(network, terms), start, steps, **options)
 
 
@@ -201,6 +230,7 @@ def reconstruct_style(
     size: int | tuple[int, int] | None = None,
     steps: int = 500,
     seed: int = 0,
+    parametrisation: Parametrisation = FOURIER,
     progress: bool = True,
     hooks: Sequence[Hook] | None = None,
 ) -> Result:
@@ -210,7 +240,7 @@ def reconstruct_style(
         style: `(1, 3, H, W)`, sRGB in [0, 1].
         subsets: the style layers of each image of the batch, equally weighted (w_l = 1/layers).
         size: of the images, as `resize` takes it; the style image's when None.
-        network, steps, seed, progress, hooks: as `reconstruct_content` takes them.
+        network and the others: as `reconstruct_content` takes them.
     """
     _check_number(seed, "seed", 2**63 - 1, whole=True)
     image = _place(network, check_image(style, "style"))
@@ -218,9 +248,11 @@ def reconstruct_style(
     targets = style_representation(network, image, [layer for row in rows for layer in row])
     weights = _columns(network, [equal_weights(row) for row in rows])
     terms = [StyleTerm(layer, target, weights[layer]) for layer, target in targets.items()]
+    terms.append(OutOfRange(_row(network, [RANGE] * len(rows))))
     sides = (image if size is None else resize(image, size)).shape[2:]
     start = _place(network, white_noise(*sides, [seed] * len(subsets)))
     options = {"hooks": hooks, "progress": progress, "label": "style reconstruction"}
+    options["parametrisation"] = parametrisation
     return optimise(Objective(network, terms), start, steps, **options)
 
 
@@ -242,9 +274,13 @@ def _targets(represent: Callable, network: VGG, images: Sequence[Tensor], layers
 
 def _columns(network: VGG, rows: Sequence[Mapping[str, float]]) -> dict[str, Tensor]:
     """Per layer, its weight in each row, 0 where a row lacks it: `(N,)`."""
-    like = network.input.weight
     layers = dict.fromkeys(layer for row in rows for layer in row)
-    return {layer: like.new_tensor([row.get(layer, 0.0) for row in rows]) for layer in layers}
+    return {layer: _row(network, [row.get(layer, 0.0) for row in rows]) for layer in layers}
+
+
+def _row(network: VGG, numbers: Sequence[float]) -> Tensor:
+    """One number for each image, `(N,)`."""
+    return network.input.weight.new_tensor(numbers)
 
 
 def _check_number(value: object, name: str, most: float, whole: bool = False) -> None:

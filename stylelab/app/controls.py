@@ -48,10 +48,15 @@ class Controls(widgets.VBox):
         start = widgets.HBox([rows["init"], rows["seed"]]).add_class("pair")
         parts = [self.content, self.style_image, _text(UPLOAD_LIMIT, "hint"), rows["network"]]
         live = _text("These may change while it runs", "heading")
-        parts += [extent, start, rows["tv_weight"], live, rows["alpha_beta"], rows["content_layer"]]
+        parts += [extent, start, rows["parametrisation"], rows["tv_weight"], live]
+        parts += [rows["strength"], rows["alpha_beta"], rows["content_layer"]]
         parts += [_text("Style layers and their weights", "heading"), rows["style_layers"]]
         super().__init__(parts)
+        rows["alpha_beta"].observe(self._enable, "value")
         self.show(settings)
+
+    def _enable(self, change: dict) -> None:
+        self.by_setting["strength"].disabled = change["new"] is not None
 
     @property
     def settings(self) -> Settings:
@@ -71,14 +76,11 @@ class Controls(widgets.VBox):
             raise SettingError("the playground works at one size; levels must be 1")
         if unknown := sorted(set(settings.style_layers) - set(STYLE_LAYERS)):
             raise SettingError(f"there is no control for style layer {unknown[0]}")
-        if not 1e-12 <= settings.alpha_beta <= 1e12:
+        if not 1e-12 <= (1.0 if settings.alpha_beta is None else settings.alpha_beta) <= 1e12:
             raise SettingError(f"a log slider cannot show alpha/beta {settings.alpha_beta:g}")
         for name, value in settings.as_dict().items():
             widget = self.by_setting.get(name)
-            if isinstance(widget, widgets.FloatLogSlider):
-                widget.min = min(widget.min, math.floor(math.log10(value)))
-                widget.max = max(widget.max, math.ceil(math.log10(value)))
-            elif isinstance(widget, widgets.Dropdown) and value not in widget.options:
+            if isinstance(widget, widgets.Dropdown) and value not in widget.options:
                 widget.options = [*widget.options, value]
             if widget:
                 widget.value = value
@@ -121,22 +123,61 @@ class LayerWeights(widgets.VBox):
             box.value = layer in change["new"]
 
 
+class RatioChoice(widgets.HBox):
+    """A checkbox and a log slider: a ratio as its `value`, or None where it is not ticked."""
+
+    value = traitlets.Float(None, allow_none=True)
+
+    def __init__(self, option: Option) -> None:
+        tip = option.help[0].upper() + option.help[1:]
+        self.box = widgets.Checkbox(False, description=option.label, indent=False, tooltip=tip)
+        least, most = (round(math.log10(end)) for end in option.usual)
+        self.slider = widgets.FloatLogSlider(
+            value=1e-3,
+            min=least,
+            max=most,
+            step=0.05,
+            description=option.label,  # for screen readers; not shown, as the checkbox shows it
+            tooltip=tip,
+            readout_format=".1e",
+            continuous_update=False,
+            disabled=True,
+        )
+        self.box.observe(self._read, "value")
+        self.slider.observe(self._read, "value")
+        super().__init__([self.box, self.slider])
+        self.add_class("layer")
+        self.observe(self._show, "value")
+
+    def _read(self, _: object) -> None:
+        self.value = self.slider.value if self.box.value else None
+
+    def _show(self, change: dict) -> None:
+        value = change["new"]
+        if value is not None:
+            self.slider.min = min(self.slider.min, math.floor(math.log10(value)))
+            self.slider.max = max(self.slider.max, math.ceil(math.log10(value)))
+            self.slider.value = value
+        self.box.value, self.slider.disabled = value is not None, value is None
+
+
 def _widget(option: Option, choices: tuple[str, ...]) -> widgets.Widget:
     """The widget that shows a setting."""
     tip = option.help[0].upper() + option.help[1:]
     look = {"description": option.label, "tooltip": tip}
     if option.kind is dict:
         return LayerWeights(option)
+    if option.unset:
+        return RatioChoice(option)
     if option.kind is int:
         return widgets.BoundedIntText(min=option.least, max=option.most, **look)
     if option.kind is str:
         return widgets.Dropdown(options=choices, **look)
     least, most = option.usual
-    if least == 0:
-        return widgets.BoundedFloatText(min=0, max=option.most, step=most / 100, **look)
-    exponents = {"min": round(math.log10(least)), "max": round(math.log10(most)), "step": 0.05}
-    look |= {"readout_format": ".1e", "continuous_update": False}
-    return widgets.FloatLogSlider(value=least, **exponents, **look)
+    if option.most == most:
+        look |= {"readout_format": ".2f", "continuous_update": False}
+        return widgets.FloatSlider(value=least, min=least, max=most, step=0.02, **look)
+    return widgets.BoundedFloatText(min=0, max=option.most, step=most / 100, **look)
 
 
 def _text(html: str, kind: str) -> widgets.HTML:

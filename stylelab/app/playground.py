@@ -94,7 +94,7 @@ class Playground(widgets.VBox):
         super().__init__([widgets.HTML(style, layout={"display": "none"}), body, self.results])
         self.add_class("stylelab")
         self.refresh()
-        self._say("Choose two images, press Start, and move α/β while it runs.")
+        self._say("Choose two images, press Start, and move Strength while it runs.")
 
     def refresh(self, _: object = None) -> None:
         """Show the session as it is now; a thread calls this while one runs."""
@@ -195,13 +195,13 @@ class Playground(widgets.VBox):
         if now.status in (RUNNING, PAUSED):
             changed = self.session.change(**{name: getattr(settings, name) for name in LIVE})
             if changed != now.settings:
-                self._say(f"Changed after step {now.step}: α/β is {settings.alpha_beta:.1e}.")
+                self._say(f"Changed after step {now.step}: {settings.dial}.")
 
     def _keep(self, _: object) -> None:
         now = self.session.snapshot()
         again = ", changed during the transfer" if now.changes else ""
         layers = ", ".join(f"{layer} {w:.2f}" for layer, w in now.settings.style_weights.items())
-        facts = f"α/β {now.settings.alpha_beta:.1e}{again}, {now.step} steps"
+        facts = f"{now.settings.dial}{again}, {now.step} steps"
         caption = widgets.HTML(
             f"{picture(now.best, f'{self._title}, {facts}')}"
             f'<p title="{escape(layers)}">{escape(self._title)}<br>{escape(facts)}</p>'
@@ -224,6 +224,7 @@ class Playground(widgets.VBox):
             {role: {"file": image.file, "sha256": image.sha256} for role, image in sources},
             self.session.network,
             steps_done=now.step,
+            alpha_beta_used=self.session.alpha_beta,
             first_loss=sum(now.losses[0][1].values()),
             best_loss=float(now.state.best_loss[0]),
             changes=[{"step": step, **settings.as_dict()} for step, settings in now.changes],

@@ -27,6 +27,7 @@ from stylelab.engine.devices import pick_device
 from stylelab.errors import SettingError
 from stylelab.lbfgs import State
 from stylelab.optimisation import Run, optimise
+from stylelab.parametrisation import NAMED
 from stylelab.runs.settings import LIVE, OPTIONS, Settings
 from stylelab.synthesis import transfer_objective, transfer_start
 from stylelab.vgg import VGG, resize
@@ -100,6 +101,7 @@ class Session:
         if settings.levels != 1:
             raise SettingError(f"levels must be 1 in a session, got {settings.levels}")
         self.network = network  # None until it is loaded
+        self.alpha_beta: float | None = None  # the ratio now used; None until it is known
         self._images, self._device = (content, style), pick_device(device)
         self._condition = threading.Condition()  # guards the attributes below
         self._now = Snapshot(settings)
@@ -194,10 +196,12 @@ class Session:
         content, style = (resize(image, settings.size) for image in self._images)
         image = transfer_start(network, [settings.as_transfer(content, style)])
         steps, hooks = OPTIONS["steps"].most, [*network.hooks, self._hook]
+        how = {"parametrisation": NAMED[settings.parametrisation]}
         while True:
             self._in_force, self._first = settings.objective, self._now.step
             objective = transfer_objective(network, [settings.as_transfer(content, style)])
-            optimise(objective, image, steps, hooks=hooks, progress=False)
+            self.alpha_beta = float(objective.terms[0].weight[0])
+            optimise(objective, image, steps, hooks=hooks, progress=False, **how)
             with self._condition:
                 image, settings = self._now.state.image, self._now.settings
                 if self._stopping or settings.objective == self._in_force:

@@ -80,6 +80,7 @@ def add_settings(
     for name in names:
         option, value = OPTIONS[name], DEFAULTS[name]
         shown = default or (",".join(value) if isinstance(value, dict) else value)
+        shown = option.unset if shown is None else shown
         add_argument(
             f"--{name.replace('_', '-')}",
             type=types.get(name) or argument(option.read),

@@ -16,8 +16,10 @@ from stylelab.engine.devices import pick_device
 from stylelab.errors import DownloadError, ImageError, SettingError, StylelabError
 from stylelab.files import decode
 from stylelab.files.local import sha256_of
+from stylelab.parametrisation import NAMED
 from stylelab.runs import notebooks as runner
 from stylelab.runs.settings import OPTIONS, Settings, metadata
+from stylelab.synthesis import balance
 
 SURELY = 1.25  # an estimate of memory may be wrong by a quarter
 
@@ -67,26 +69,32 @@ def transfer(arguments: Namespace) -> int:
             f"CONTENT and STYLE are the same picture, {arguments.content}, which is the result "
             "already; choose another STYLE, or --init noise"
         )
+    asked = balance(network, settings.as_transfer(content, style))
+    weighed = f"alpha/beta {asked.alpha_beta:.3g}"
+    if settings.alpha_beta is None:
+        weighed = f"strength {settings.strength:g} ({weighed})"
     say(
         f"{arguments.content} ({_sides(content.shape[:1:-1])}) in the style of {arguments.style} "
-        f"({_sides(style.shape[:1:-1])}): network {network.name} on {device}, alpha/beta "
-        f"{settings.alpha_beta:g}, {settings.steps} steps from {settings.init}"
+        f"({_sides(style.shape[:1:-1])}): network {network.name} on {device}, {weighed}, "
+        f"{settings.steps} steps from {settings.init}"
         + (f" on each of {settings.levels} levels" if settings.levels > 1 else "")
     )
     result = transfer_coarse_to_fine(
         network,
-        [settings.as_transfer(content, style)],
+        [asked],
         levels=settings.levels,
         steps=settings.steps,
+        parametrisation=NAMED[settings.parametrisation],
         hooks=[*network.hooks, *([checkpoint] if checkpoint else [])],
     )
     texts = metadata(
         settings,
         {role: {"file": path.name, "sha256": sha256_of(path)} for role, path in paths.items()},
         network,
+        alpha_beta_used=asked.alpha_beta,
         steps_done=result.steps,
         first_loss=float(result.losses[0]),
-        best_loss=float(result.losses.min()),
+        saved_loss=float(sum(result.final.values())),
     )
     images.save_image(result.images, output, bits=arguments.bits, metadata=texts)
     if result.stuck:

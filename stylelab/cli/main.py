@@ -24,7 +24,7 @@ figure: regenerate the paper's figures, or paint a photograph of yours in the st
 EXAMPLES = """\
 examples:
   stylelab transfer photo.jpg painting.jpg -o out.png
-  stylelab transfer pagoda swirling_night -o out.png --alpha-beta 1e-3
+  stylelab transfer pagoda swirling_night -o out.png --strength 0.7
   stylelab figures                          all figures, offline, in minutes on a laptop
   stylelab figures 02 --profile smoke       one of them, tiny, to see that everything works
   stylelab verify build/quick-vgg19-mini    do they show what the paper says?
@@ -93,11 +93,14 @@ def _transfer(parser: argparse.ArgumentParser) -> None:
     """
     parser.add_argument("content", metavar="CONTENT", type=path, help="what to show")
     parser.add_argument("style", metavar="STYLE", type=path, help="how to paint it")
-    add = parser.add_argument_group("first of all").add_argument
+    group = parser.add_argument_group("first of all")
+    add = group.add_argument
     add("-o", "--output", required=True, help="a .png, .jpg or .tif file", **FILE)
-    add_settings(add, "size", "alpha_beta", "steps", size=size)
+    add_settings(group.add_mutually_exclusive_group().add_argument, "strength", "alpha_beta")
+    add_settings(add, "size", "steps", size=size)
     add = parser.add_argument_group("method").add_argument
-    names = ("network", "init", "seed", "content_layer", "style_layers", "levels", "tv_weight")
+    names = ("network", "init", "seed", "content_layer", "style_layers", "levels")
+    names += ("parametrisation", "tv_weight")
     add_settings(add, *names, network=network)
     add = parser.add_argument_group("machine and files").add_argument
     add("--device", default="auto", **DEVICE)

@@ -134,6 +134,7 @@ def describe(run: Run) -> dict[str, str]:
         "steps": str(run.steps),
         "network": network.name,
         "network's weights": _sha256(network.state_dict(), json.dumps(shape)),
+        "parametrisation": str(run.parametrisation),
         "starting image": _sha256({"start": run.start}),
     }
     for term in run.objective.terms:

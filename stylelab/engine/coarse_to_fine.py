@@ -7,7 +7,8 @@ from torch import Tensor
 
 from stylelab.errors import SettingError
 from stylelab.optimisation import Hook, Result
-from stylelab.synthesis import Transfer, transfer_batch
+from stylelab.parametrisation import FOURIER, Parametrisation
+from stylelab.synthesis import Transfer, balance, transfer_batch
 from stylelab.vgg import VGG, resize
 
 
@@ -17,6 +18,7 @@ def transfer_coarse_to_fine(
     *,
     levels: int,
     steps: int = 500,
+    parametrisation: Parametrisation = FOURIER,
     progress: bool = True,
     hooks: Sequence[Hook] | None = None,
 ) -> Result:
@@ -25,7 +27,8 @@ def transfer_coarse_to_fine(
     Large structures are quick to find in small images. One level is the paper's method.
 
     Args:
-        network, transfers, progress, hooks: as `transfer_batch` takes them; it raises the same.
+        network, transfers, parametrisation, progress, hooks: as `transfer_batch` takes them; it
+            raises the same. A strength stands for the ratio that it has at the largest size.
         levels: how many sizes, each twice the last; each has `steps` steps.
 
     Returns:
@@ -41,7 +44,9 @@ def transfer_coarse_to_fine(
             f"with {levels} levels the smallest image has a side of {smallest} pixels, and "
             f"{network.name} needs at least {least}: choose fewer levels or larger images"
         )
-    options, seconds, start = {"steps": steps, "progress": progress, "hooks": hooks}, 0.0, None
+    options = {"steps": steps, "progress": progress, "hooks": hooks}
+    options["parametrisation"], seconds, start = parametrisation, 0.0, None
+    transfers = [balance(network, one) for one in transfers]
     for level in reversed(range(levels)):
         half = {key: _halved(image, level) for key, image in images.items()}
         smaller = [

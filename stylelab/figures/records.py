@@ -83,8 +83,10 @@ def _losses(result: Result) -> dict:
         "interrupted": result.interrupted,
         "seconds": round(result.seconds, 2),
         "first": {term: values[0].tolist() for term, values in result.history.items()},
+        "parametrisation": str(result.parametrisation),
         "best_step": best.tolist(),
         "best": {term: values.tolist() for term, values in lowest.items()},
+        "saved": {term: values.tolist() for term, values in result.final.items()},
     }
 
 

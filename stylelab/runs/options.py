@@ -26,6 +26,7 @@ class Option:
         usual: the range that a slider offers.
         choices: the texts allowed; any but "" when empty.
         metavar: stands for the value in the command line's help.
+        unset: what None stands for, where None is allowed.
     """
 
     kind: type
@@ -36,6 +37,7 @@ class Option:
     usual: tuple[float, float] | None = None
     choices: tuple[str, ...] = ()
     metavar: str = "N"
+    unset: str = ""
 
     def check(self, value: object, name: str, text: str | None = None) -> Any:
         """`value` as a setting holds it.
@@ -44,6 +46,8 @@ class Option:
             SettingError: if it is not allowed; the message names `name` and, if given, the `text`
                 that the value was read from.
         """
+        if value is None and self.unset:
+            return None
         if not self._allows(value):
             given = value if text is None else text
             raise SettingError(f"{name} must be {self._wanted()}, got {given!r}")

@@ -28,7 +28,7 @@ HEAVIEST = 1e30  # squares and sums of weights stay finite in float32
 
 def _setting(default: Any, label: str, help: str, **more: Any) -> Any:
     """A field of `Settings` with its `Option`."""
-    about = {"option": Option(type(default), label, help, **more)}
+    about = {"option": Option(more.pop("kind", type(default)), label, help, **more)}
     return field(default_factory=lambda: default, metadata=about)
 
 
@@ -49,14 +49,24 @@ class Settings:
     size: int = _setting(
         512, "Size", "longer side of both images", least=1, most=65536, metavar="PIXELS"
     )
-    alpha_beta: float = _setting(
-        1e-2,
+    strength: float = _setting(
+        0.5,
+        "Strength",
+        "how much of the painting: 0 is nearly the photograph, 1 hardly more than the painting's "
+        "texture",
+        most=1,
+        usual=(0, 1),
+        metavar="0..1",
+    )
+    alpha_beta: float | None = _setting(
+        None,
         "α/β",
-        "weight of content over style: more keeps more of the photograph, less gives more of the "
-        "painting; the paper uses 1e-4 to 1e-1",
+        "in place of the strength, the paper's weight of content over style, such as 1e-3",
+        kind=float,
         most=HEAVIEST,
         usual=(1e-5, 10),
         metavar="RATIO",
+        unset="as the strength says",
     )
     content_layer: str = _setting(
         "conv4_2",
@@ -101,6 +111,14 @@ class Settings:
         usual=(0, 1),
         metavar="WEIGHT",
     )
+    parametrisation: str = _setting(
+        "fourier",
+        "Moves",
+        "what the optimiser moves: Fourier coefficients, which gives fewer fringes in fewer steps, "
+        "or pixels, as in the paper",
+        choices=("fourier", "pixels"),
+        metavar="fourier|pixels",
+    )
 
     def __post_init__(self) -> None:
         for name, option in OPTIONS.items():
@@ -120,13 +138,21 @@ class Settings:
     @property
     def objective(self) -> tuple:
         """What the objective depends on: equal for equal objectives."""
-        return self.alpha_beta, self.content_layer, self.style_weights, self.tv_weight
+        chosen = self.strength if self.alpha_beta is None else None, self.alpha_beta
+        return *chosen, self.content_layer, self.style_weights, self.tv_weight
+
+    @property
+    def dial(self) -> str:
+        """How content and style are weighed, in words."""
+        if self.alpha_beta is None:
+            return f"strength {self.strength:.2g}"
+        return f"α/β {self.alpha_beta:.1e}"
 
     def as_transfer(self, content: Tensor, style: Tensor) -> Transfer:
         """The transfer of two images `(1, 3, H, W)`, sRGB in [0, 1], resized already."""
         from stylelab.synthesis import Transfer
 
-        names = ("alpha_beta", "content_layer", "init", "seed", "tv_weight")
+        names = ("strength", "alpha_beta", "content_layer", "init", "seed", "tv_weight")
         chosen = {name: getattr(self, name) for name in names}
         return Transfer(content, style, style_layers=self.style_weights, **chosen)
 
@@ -150,7 +176,7 @@ class Settings:
 
 OPTIONS: dict[str, Option] = {each.name: each.metadata["option"] for each in fields(Settings)}
 # What may change while a transfer runs.
-LIVE = ("alpha_beta", "content_layer", "style_layers", "steps")
+LIVE = ("strength", "alpha_beta", "content_layer", "style_layers", "steps")
 
 
 def metadata(
