@@ -5,7 +5,7 @@ picture is described by a `Transfer`; a list of them is a batch.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
@@ -26,6 +26,8 @@ from stylelab.parametrisation import FOURIER, Parametrisation
 from stylelab.vgg import CONTENT_LAYER, STYLE_LAYERS, VGG, check_image, resize
 
 STARTS = ("content", "style", "noise")
+BALANCE = 0.04  # found by eye on 22 pairs of images, at three sizes
+FLAT = 0.01  # the least V: a photograph with less structure is blank
 HEAVIEST = 1e30  # squares and sums of weights stay finite
 
 
@@ -173,10 +175,24 @@ def transfer_objective(network: VGG, transfers: Sequence[Transfer]) -> Objective
 
 
 def balance(network: VGG, one: Transfer) -> Transfer:
-    """`one` with the alpha/beta that its strength stands for; as it is, if it has one."""
+    """`one` with the alpha/beta that its strength stands for; as it is, if it has one.
+
+    A fixed ratio means something else for every pair of images. Here both losses are measured in
+    units of the pair: style in the style loss S of the photograph itself, content in the content
+    loss V of a picture without any structure, which has the photograph's mean features everywhere.
+    Then alpha/beta = 0.04 S / V at strength 0.5, a hundred times that at 0, a hundredth at 1.
+    """
     if one.alpha_beta is not None:
         return one
-    raise NotImplementedError
+    objective = transfer_objective(network, [replace(one, alpha_beta=1.0)])
+    image = _place(network, one.content)
+    losses, _ = objective.value_and_grad(image)
+    style = sum(float(loss) for name, loss in losses.items() if name.startswith("style"))
+    target = objective.terms[0].target
+    flat = target.mean((2, 3), keepdim=True).expand_as(target)
+    spread = float(objective.terms[0].loss(flat, torch.tensor([0]), network))
+    share = BALANCE * 10 ** (4 * (0.5 - one.strength))
+    return replace(one, alpha_beta=share * style / max(spread, FLAT))
 
 
 def transfer_start(network: VGG, transfers: Sequence[Transfer]) -> Tensor:
