@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 from stylelab.errors import SettingError
 from stylelab.lbfgs import State, lbfgs
 from stylelab.objective import Objective
-from stylelab.parametrisation import PIXELS, Parametrisation
+from stylelab.parametrisation import PIXELS, Parametrisation, parametrisation_of
 
 STUCK = 30  # steps refused in a row; the trust radius is then too small for float32 to resolve
 CHECK = 10  # steps between one look at that and the next
@@ -99,7 +99,7 @@ def optimise(
     start: Tensor,
     steps: int,
     *,
-    parametrisation: Parametrisation = PIXELS,
+    parametrisation: str | Parametrisation = PIXELS,
     optimiser: Callable[..., Iterator[State]] = lbfgs,
     hooks: Sequence[Hook] | None = None,
     progress: bool = True,
@@ -110,7 +110,7 @@ def optimise(
     An interrupt (Ctrl-C, or the notebook's stop button) ends it with the best images so far.
 
     Args:
-        parametrisation: what the optimiser moves, and the image that it makes of it.
+        parametrisation: what the optimiser moves: "pixels", "fourier", or one of your own.
         optimiser: as `lbfgs`: takes `value_and_grad`, the start and `resume`, and yields states.
         hooks: what watches the run, the innermost first; None means the network's `hooks`.
         progress: show a progress bar labelled `label`.
@@ -123,6 +123,7 @@ def optimise(
         raise SettingError(f"steps must be a whole number, 0 or more, got {steps!r}")
     if start.dtype in (torch.float16, torch.bfloat16):  # the network's; L-BFGS needs more digits
         start = start.float()
+    parametrisation = parametrisation_of(parametrisation)
     run, stuck, finished = Run(objective, start, steps, label, parametrisation), False, False
 
     def value_and_grad(z: Tensor) -> tuple[dict[str, Tensor], Tensor]:
@@ -159,7 +160,15 @@ def optimise(
     losses = [*run.earlier, *losses]
     history = {name: torch.stack([row[name] for row in losses]).cpu() for name in losses[0]}
     best = state.best.detach().clamp(0, 1)
-    final, _ = objective.value_and_grad(best.mul(255).round() / 255)
-    final, images = {name: loss.cpu() for name, loss in final.items()}, best.float().cpu()
+    final, images = _losses_in_8_bits(objective, best, history), best.float().cpu()
     seconds = run.seconds + time.perf_counter() - began
     return Result(images, final, history, state.step, seconds, not finished, stuck, parametrisation)
+
+
+def _losses_in_8_bits(objective: Objective, images: Tensor, history: dict) -> dict[str, Tensor]:
+    """Each term's losses of `images` rounded to 8 bits; NaN if an interrupt comes even then."""
+    try:
+        terms, _ = objective.value_and_grad(images.mul(255).round() / 255)
+    except KeyboardInterrupt:
+        terms = {name: torch.full_like(losses[0], torch.nan) for name, losses in history.items()}
+    return {name: loss.cpu() for name, loss in terms.items()}

@@ -6,12 +6,15 @@ An optimiser moves a tensor z; the image is `to_image(z)`. Gradients come back t
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
+from stylelab.errors import SettingError
 
+
+@runtime_checkable
 class Parametrisation(Protocol):
     """What `optimise` asks of a parametrisation; z has the image's shape `(N, 3, H, W)`."""
 
@@ -97,3 +100,11 @@ def _gain(
 
 FOURIER = Fourier()
 NAMED = {"fourier": FOURIER, "pixels": PIXELS}
+
+
+def parametrisation_of(choice: str | Parametrisation) -> Parametrisation:
+    """The parametrisation of a name in `NAMED`, or `choice` itself; SettingError for another."""
+    found = NAMED.get(choice, choice) if isinstance(choice, str) else choice
+    if not isinstance(found, Parametrisation):
+        raise SettingError(f"parametrisation must be one of {', '.join(NAMED)}; got {choice!r}")
+    return found

@@ -68,8 +68,8 @@ class Transfer:
             check_image(getattr(self, name), name)
         _check_number(self.strength, "strength", 1)
         for name in ("alpha_beta", "tv_weight", "range_weight"):
-            if (value := getattr(self, name)) is not None:
-                _check_number(value, name, HEAVIEST)
+            if name != "alpha_beta" or self.alpha_beta is not None:
+                _check_number(getattr(self, name), name, HEAVIEST)
         several = isinstance(self.style_layers, (Sequence, Mapping)) and len(self.style_layers)
         if not several or not all(isinstance(name, str) for name in self.layers):
             got = f"got {self.content_layer!r} and {self.style_layers!r}"
@@ -103,7 +103,7 @@ def transfer(
     style: Tensor,
     *,
     steps: int = 500,
-    parametrisation: Parametrisation = FOURIER,
+    parametrisation: str | Parametrisation = FOURIER,
     progress: bool = True,
     hooks: Sequence[Hook] | None = None,
     **settings: object,
@@ -129,7 +129,7 @@ def transfer_batch(
     *,
     steps: int = 500,
     start: Tensor | None = None,
-    parametrisation: Parametrisation = FOURIER,
+    parametrisation: str | Parametrisation = FOURIER,
     progress: bool = True,
     hooks: Sequence[Hook] | None = None,
 ) -> Result:
@@ -139,7 +139,7 @@ def transfer_batch(
         transfers: what is asked for; their content images must have one size.
         start: `(N, 3, H, W)`, the images to start from, in place of each transfer's `init`.
         steps, parametrisation, progress, hooks: as `stylelab.optimisation.optimise` takes them.
-            `stylelab.parametrisation.PIXELS` is the paper's.
+            The paper's parametrisation is "pixels".
 
     Raises:
         SettingError: for content images of different sizes, or images too small for the network.
@@ -213,7 +213,7 @@ def reconstruct_content(
     *,
     steps: int = 500,
     seed: int = 0,
-    parametrisation: Parametrisation = FOURIER,
+    parametrisation: str | Parametrisation = FOURIER,
     progress: bool = True,
     hooks: Sequence[Hook] | None = None,
 ) -> Result:
@@ -246,7 +246,7 @@ def reconstruct_style(
     size: int | tuple[int, int] | None = None,
     steps: int = 500,
     seed: int = 0,
-    parametrisation: Parametrisation = FOURIER,
+    parametrisation: str | Parametrisation = FOURIER,
     progress: bool = True,
     hooks: Sequence[Hook] | None = None,
 ) -> Result:

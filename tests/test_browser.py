@@ -255,7 +255,7 @@ def test_a_transfer_is_watched_paused_changed_saved_and_loaded(page, workplace):
         record = json.loads(image.text["Comment"])
         assert max(image.size) == record["size"]
     assert record["content"]["file"] == "ramp.png" and record["style"]["file"].endswith(".jpg")
-    assert record["alpha_beta"] < 1e-2 and record["steps_done"] == stopped
+    assert record["strength"] < 0.5 and record["steps_done"] == stopped
     at = [change["step"] for change in record["changes"]]
     assert at[0] == paused and at[-1] <= stopped  # keys may arrive after Resume was pressed
     look(page, "5-kept-and-saved")
@@ -272,7 +272,7 @@ def test_a_transfer_is_watched_paused_changed_saved_and_loaded(page, workplace):
     until(lambda: f"Settings of {saved.name} loaded" in message(page), "the settings")
     until(box.is_checked, "the layer's tick")
     shown = app.locator(".widget-hslider .widget-readout").nth(0).inner_text()
-    assert float(shown) == pytest.approx(record["alpha_beta"], rel=0.06)
+    assert float(shown) == pytest.approx(record["strength"], abs=0.006)
     look(page, "6-loaded")
 
 

@@ -12,7 +12,7 @@ from stylelab import load, reconstruct_content, reconstruct_style, transfer, tra
 from stylelab.engine.coarse_to_fine import transfer_coarse_to_fine
 from stylelab.errors import NetworkError, SettingError
 from stylelab.losses import gram_matrix
-from stylelab.synthesis import Transfer
+from stylelab.synthesis import Transfer, balance
 from stylelab.vgg import resize
 
 QUIET = {"steps": 6, "progress": False}
@@ -45,7 +45,7 @@ def test_style_reconstruction_matches_style_and_not_position(tiny_network):
     wanted = network(style, ["conv1_1"])["conv1_1"]
     gram, target = gram_matrix(found) / (32 * 32), gram_matrix(wanted) / (32 * 40)
     torch.testing.assert_close(gram, target.expand_as(gram), atol=0.1 * target.abs().max(), rtol=0)
-    assert set(result.history) == {"style conv1_1", "style conv2_1"}
+    assert set(result.history) == {"style conv1_1", "style conv2_1", "out of range"}
     assert (result.history["style conv2_1"][:, 0] == 0).all()  # not asked for in the first image
 
 
@@ -156,7 +156,10 @@ def test_what_is_no_image_is_named(tiny_network, given):
 
 NUMBERS = ("a", None, True, -1, math.nan, [1])
 WRONG_SETTINGS = [
-    *(("alpha_beta", value) for value in (*NUMBERS, math.inf, 1.01e30, torch.tensor(1.0))),
+    *(("alpha_beta", value) for value in ("a", True, -1, math.inf, 1.01e30, torch.tensor(1.0))),
+    *(("strength", value) for value in (*NUMBERS, 1.01)),
+    *(("range_weight", value) for value in NUMBERS),
+    *(("parametrisation", value) for value in ("wavelets", None, 3)),
     *(("tv_weight", value) for value in NUMBERS),
     *(("seed", value) for value in (*NUMBERS, 1.5, 2**63)),
     *(("steps", value) for value in (*NUMBERS, 1.5)),
@@ -229,3 +232,62 @@ def test_inside_inference_mode_everything_works_and_gives_the_same_bytes(tiny_ne
         found = [result.images for result in everything()]
     for images, others in zip(found, expected, strict=True):
         assert torch.equal(images, others)
+
+
+def mean_losses(network, image, content, style, layers=("conv1_1", "conv2_1")):
+    """The mean style and content losses of an image, from their definitions."""
+
+    def grams(x):
+        found = network(x, layers)
+        rows = {layer: maps[0].flatten(1) for layer, maps in found.items()}
+        return [rows[layer] @ rows[layer].T / rows[layer].shape[1] for layer in layers]
+
+    pairs = zip(grams(image), grams(style), strict=True)
+    f, p = (network(x, ["conv3_1"])["conv3_1"] for x in (image, content))
+    return sum((g - a).square().mean() / len(layers) for g, a in pairs), (f - p).square().mean()
+
+
+def test_strength_measures_both_losses_in_units_of_the_pair(tiny_network):
+    network, content, style = tiny_network(), picture(), picture(1)
+    asked = {"content_layer": "conv3_1", "style_layers": ("conv1_1", "conv2_1")}
+    expected, _ = mean_losses(network, content, content, style)
+    features = network(content, ["conv3_1"])["conv3_1"]
+    spread = features.flatten(2).var(2, correction=0).mean()
+    for strength, times in ((0.0, 100.0), (0.5, 1.0), (0.75, 0.1), (1.0, 0.01)):
+        one = balance(network, Transfer(content, style, strength=strength, **asked))
+        assert one.alpha_beta == pytest.approx(float(0.04 * times * expected / spread), rel=1e-5)
+    assert balance(network, Transfer(content, style, alpha_beta=0.3)).alpha_beta == 0.3
+
+
+def test_strength_is_a_matter_of_the_pair_alone(tiny_network):
+    """A network whose features are all k times as large gives the same pictures."""
+    network, larger = tiny_network(), tiny_network()
+    with torch.no_grad():
+        larger.conv1_1.weight *= 3.0
+        larger.conv1_1.bias *= 3.0
+        for layer in larger.layers[1:]:
+            larger.get_submodule(layer).bias *= 3.0
+    one = Transfer(picture(), picture(1), range_weight=0.0)
+    small, large = (balance(each, one).alpha_beta for each in (network, larger))
+    assert large == pytest.approx(9 * small)  # content grows as k^2, style as k^4
+    again = Transfer(picture(), picture(1), alpha_beta=large, range_weight=0.0)
+    images = [transfer_batch(n, [t], **QUIET).images for n, t in ((network, one), (larger, again))]
+    torch.testing.assert_close(*images, atol=1e-3, rtol=0)
+
+
+def test_blank_images_have_a_ratio_too(tiny_network):
+    grey = torch.full((1, 3, 32, 32), 0.5)
+    assert balance(tiny_network(), Transfer(grey, GOOD)).alpha_beta < 1e6
+    assert balance(tiny_network(), Transfer(grey, grey)).alpha_beta == 0.0
+
+
+def test_saved_pictures_have_the_loss_that_was_optimised(tiny_network):
+    """With the range's term; without it, pixels outside [0, 1] are cut off."""
+    content, style = picture(), picture(1).round()  # a style of black and white
+    ends = {}
+    for weight in (0.0, 10.0):
+        one = Transfer(content, style, alpha_beta=1e-3, range_weight=weight)
+        result = transfer_batch(tiny_network(), [one], steps=80, progress=False)
+        ends[weight] = float(sum(result.final.values()))
+        print(weight, ends, result.losses.min())
+    assert ends[10.0] < 0.5 * ends[0.0]

@@ -27,7 +27,6 @@ from stylelab.engine.devices import pick_device
 from stylelab.errors import SettingError
 from stylelab.lbfgs import State
 from stylelab.optimisation import Run, optimise
-from stylelab.parametrisation import NAMED
 from stylelab.runs.settings import LIVE, OPTIONS, Settings
 from stylelab.synthesis import transfer_objective, transfer_start
 from stylelab.vgg import VGG, resize
@@ -196,7 +195,7 @@ class Session:
         content, style = (resize(image, settings.size) for image in self._images)
         image = transfer_start(network, [settings.as_transfer(content, style)])
         steps, hooks = OPTIONS["steps"].most, [*network.hooks, self._hook]
-        how = {"parametrisation": NAMED[settings.parametrisation]}
+        how = {"parametrisation": settings.parametrisation}
         while True:
             self._in_force, self._first = settings.objective, self._now.step
             objective = transfer_objective(network, [settings.as_transfer(content, style)])

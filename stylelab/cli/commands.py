@@ -16,7 +16,6 @@ from stylelab.engine.devices import pick_device
 from stylelab.errors import DownloadError, ImageError, SettingError, StylelabError
 from stylelab.files import decode
 from stylelab.files.local import sha256_of
-from stylelab.parametrisation import NAMED
 from stylelab.runs import notebooks as runner
 from stylelab.runs.settings import OPTIONS, Settings, metadata
 from stylelab.synthesis import balance
@@ -84,7 +83,7 @@ def transfer(arguments: Namespace) -> int:
         [asked],
         levels=settings.levels,
         steps=settings.steps,
-        parametrisation=NAMED[settings.parametrisation],
+        parametrisation=settings.parametrisation,
         hooks=[*network.hooks, *([checkpoint] if checkpoint else [])],
     )
     texts = metadata(

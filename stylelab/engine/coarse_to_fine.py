@@ -18,7 +18,7 @@ def transfer_coarse_to_fine(
     *,
     levels: int,
     steps: int = 500,
-    parametrisation: Parametrisation = FOURIER,
+    parametrisation: str | Parametrisation = FOURIER,
     progress: bool = True,
     hooks: Sequence[Hook] | None = None,
 ) -> Result:
