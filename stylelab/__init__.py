@@ -4,7 +4,7 @@
 
     network = stylelab.load("vgg19-mini")
     content, style = stylelab.load_image("photo.jpg", 512), stylelab.load_image("painting.jpg", 512)
-    result = stylelab.transfer(network, content, style, alpha_beta=1e-2)
+    result = stylelab.transfer(network, content, style)
     stylelab.save_image(result.images, "out.png")
 
 Names are looked up when they are first used: `stylelab --help` need not wait for PyTorch.

@@ -102,6 +102,11 @@ FOURIER = Fourier()
 NAMED = {"fourier": FOURIER, "pixels": PIXELS}
 
 
+def name_of(choice: Parametrisation) -> str:
+    """The name of a parametrisation in `NAMED`; its text for another."""
+    return next((name for name, known in NAMED.items() if known == choice), str(choice))
+
+
 def parametrisation_of(choice: str | Parametrisation) -> Parametrisation:
     """The parametrisation of a name in `NAMED`, or `choice` itself; SettingError for another."""
     found = NAMED.get(choice, choice) if isinstance(choice, str) else choice

@@ -27,7 +27,6 @@ from stylelab.vgg import CONTENT_LAYER, STYLE_LAYERS, VGG, check_image, resize
 
 STARTS = ("content", "style", "noise")
 BALANCE = 0.05  # found by eye on 22 pairs of images, at three sizes
-FLAT = 0.01  # the least V: a photograph with less structure is blank
 HEAVIEST = 1e30  # squares and sums of weights stay finite
 
 
@@ -149,9 +148,8 @@ def transfer_batch(
     if not is_list or len({tuple(one.content.shape) for one in transfers}) != 1:
         raise SettingError("transfers must be a list of Transfers, with content images of one size")
     start = transfer_start(network, transfers) if start is None else _place(network, start)
-    options = {"hooks": hooks, "progress": progress, "label": "transfer"}
-    options["parametrisation"] = parametrisation
-    return optimise(transfer_objective(network, transfers), start, steps, **options)
+    how = {"parametrisation": parametrisation, "progress": progress, "hooks": hooks}
+    return optimise(transfer_objective(network, transfers), start, steps, label="transfer", **how)
 
 
 def transfer_objective(network: VGG, transfers: Sequence[Transfer]) -> Objective:
@@ -185,14 +183,13 @@ def balance(network: VGG, one: Transfer) -> Transfer:
     if one.alpha_beta is not None:
         return one
     objective = transfer_objective(network, [replace(one, alpha_beta=1.0)])
-    image = _place(network, one.content)
-    losses, _ = objective.value_and_grad(image)
+    losses, _ = objective.value_and_grad(_place(network, one.content))
     style = sum(float(loss) for name, loss in losses.items() if name.startswith("style"))
     target = objective.terms[0].target
     flat = target.mean((2, 3), keepdim=True).expand_as(target)
     spread = float(objective.terms[0].loss(flat, torch.tensor([0]), network))
     share = BALANCE * 10 ** (4 * (0.5 - one.strength))
-    return replace(one, alpha_beta=share * style / max(spread, FLAT))
+    return replace(one, alpha_beta=share * style / max(spread, 0.01))  # blank below that
 
 
 def transfer_start(network: VGG, transfers: Sequence[Transfer]) -> Tensor:
@@ -232,9 +229,8 @@ def reconstruct_content(
     terms = [ContentTerm(layer, target, weights[layer]) for layer, target in targets.items()]
     terms.append(OutOfRange(_row(network, [RANGE] * len(layers))))
     start = _place(network, white_noise(*image.shape[2:], [seed] * len(layers)))
-    options = {"hooks": hooks, "progress": progress, "label": "content reconstruction"}
-    options["parametrisation"] = parametrisation
-    return optimise(Objective(network, terms), start, steps, **options)
+    how = {"parametrisation": parametrisation, "progress": progress, "hooks": hooks}
+    return optimise(Objective(network, terms), start, steps, label="content reconstruction", **how)
 
 
 @torch.inference_mode(False)
@@ -267,9 +263,8 @@ def reconstruct_style(
     terms.append(OutOfRange(_row(network, [RANGE] * len(rows))))
     sides = (image if size is None else resize(image, size)).shape[2:]
     start = _place(network, white_noise(*sides, [seed] * len(subsets)))
-    options = {"hooks": hooks, "progress": progress, "label": "style reconstruction"}
-    options["parametrisation"] = parametrisation
-    return optimise(Objective(network, terms), start, steps, **options)
+    how = {"parametrisation": parametrisation, "progress": progress, "hooks": hooks}
+    return optimise(Objective(network, terms), start, steps, label="style reconstruction", **how)
 
 
 def _place(network: VGG, image: Tensor) -> Tensor:

@@ -25,6 +25,7 @@ from stylelab.figures.claims import Evidence, check
 from stylelab.files.local import atomic, sha256_of
 from stylelab.images import save_image
 from stylelab.optimisation import Result
+from stylelab.parametrisation import name_of
 from stylelab.vgg import VGG
 
 NOTES = "STYLELAB_MANIFEST"  # the runner sets it for each kernel: the file for `note_file`
@@ -83,7 +84,7 @@ def _losses(result: Result) -> dict:
         "interrupted": result.interrupted,
         "seconds": round(result.seconds, 2),
         "first": {term: values[0].tolist() for term, values in result.history.items()},
-        "parametrisation": str(result.parametrisation),
+        "parametrisation": name_of(result.parametrisation),
         "best_step": best.tolist(),
         "best": {term: values.tolist() for term, values in lowest.items()},
         "saved": {term: values.tolist() for term, values in result.final.items()},
