@@ -2,14 +2,30 @@
 
     python tools/compare.py NETWORK OTHER [--pooling avg max] [--images paper] [--size 256]
 
-It writes the figure `compare` and its record. NETWORK and OTHER are names or weights files.
+It writes the figure `compare` and its record. NETWORK and OTHER are names or weights files. The
+style losses of both networks' pictures, as NETWORK measures them, are printed and kept in the
+record.
 """
 
 import argparse
 
 from stylelab import Transfer, figures, gallery, load, transfer_batch
+from stylelab.figures.measures import as_saved, style_losses
+from stylelab.optimisation import Result
+from stylelab.vgg import STYLE_LAYERS
 
 RATIO = {"paper": 1e-3, "embedded": 1e-2}  # alpha/beta, one for all five artworks
+
+
+def judged(network, results: dict[str, Result], styles: dict) -> dict[str, float]:
+    """Mean style loss of each result's saved pictures as `network` measures it, and their ratio."""
+    facts = {}
+    for name, result in results.items():
+        pairs = zip(as_saved(result.images).split(1), styles.values(), strict=True)
+        losses = [sum(style_losses(network, *pair).values()) / len(STYLE_LAYERS) for pair in pairs]
+        facts[f"style of {name}"] = sum(losses) / len(losses)
+    own, other = facts.values()
+    return facts | {"ratio": other / own}
 
 
 def main() -> None:
@@ -32,6 +48,8 @@ def main() -> None:
     for network in networks:
         name = f"{network.name}, {network.pooling} pooling"
         results[name] = transfer_batch(network, transfers, steps=options.steps)
+    facts = judged(networks[0], results, styles)
+    print(f"style losses as {networks[0].name} measures them:", facts)
     panels = [
         figures.Panel(result.images[i : i + 1], f"{panel}  {name}", styles[panel])
         for i, panel in enumerate(styles)
@@ -49,6 +67,7 @@ def main() -> None:
         images={"content": cast["content"], **{panel: cast[panel] for panel in styles}},
         results=results,
         settings={"alpha_beta": ratio, "other network": other},
+        facts=facts,
     )
     credits = figures.footer(networks, used, note)
     figure = figures.panel_grid(panels, columns=2, width=8, footer=credits)
