@@ -110,7 +110,7 @@ def optimise(
     An interrupt (Ctrl-C, or the notebook's stop button) ends it with the best images so far.
 
     Args:
-        parametrisation: what the optimiser moves: "pixels", "fourier", or one of your own.
+        parametrisation: what the optimiser moves: "pixels", "frequencies", or one of your own.
         optimiser: as `lbfgs`: takes `value_and_grad`, the start and `resume`, and yields states.
         hooks: what watches the run, the innermost first; None means the network's `hooks`.
         progress: show a progress bar labelled `label`.

@@ -22,7 +22,7 @@ from stylelab.objective import (
     style_representation,
 )
 from stylelab.optimisation import Hook, Result, optimise, white_noise
-from stylelab.parametrisation import FOURIER, Parametrisation
+from stylelab.parametrisation import FREQUENCIES, Parametrisation
 from stylelab.vgg import CONTENT_LAYER, STYLE_LAYERS, VGG, check_image, resize
 
 STARTS = ("content", "style", "noise")
@@ -102,7 +102,7 @@ def transfer(
     style: Tensor,
     *,
     steps: int = 500,
-    parametrisation: str | Parametrisation = FOURIER,
+    parametrisation: str | Parametrisation = FREQUENCIES,
     progress: bool = True,
     hooks: Sequence[Hook] | None = None,
     **settings: object,
@@ -128,7 +128,7 @@ def transfer_batch(
     *,
     steps: int = 500,
     start: Tensor | None = None,
-    parametrisation: str | Parametrisation = FOURIER,
+    parametrisation: str | Parametrisation = FREQUENCIES,
     progress: bool = True,
     hooks: Sequence[Hook] | None = None,
 ) -> Result:
@@ -210,7 +210,7 @@ def reconstruct_content(
     *,
     steps: int = 500,
     seed: int = 0,
-    parametrisation: str | Parametrisation = FOURIER,
+    parametrisation: str | Parametrisation = FREQUENCIES,
     progress: bool = True,
     hooks: Sequence[Hook] | None = None,
 ) -> Result:
@@ -242,7 +242,7 @@ def reconstruct_style(
     size: int | tuple[int, int] | None = None,
     steps: int = 500,
     seed: int = 0,
-    parametrisation: str | Parametrisation = FOURIER,
+    parametrisation: str | Parametrisation = FREQUENCIES,
     progress: bool = True,
     hooks: Sequence[Hook] | None = None,
 ) -> Result:

@@ -1,14 +1,13 @@
 """What the optimiser moves: maps that can be inverted, and their adjoints."""
 
-import math
-
 import pytest
+import scipy.fft
 import torch
 
 from stylelab.lbfgs import lbfgs
 from stylelab.objective import OutOfRange
 from stylelab.optimisation import optimise
-from stylelab.parametrisation import FOURIER, NAMED, PIXELS
+from stylelab.parametrisation import FREQUENCIES, NAMED, PIXELS, Frequencies
 
 SIZES = [(8, 8), (7, 10), (12, 9)]
 
@@ -33,16 +32,26 @@ def test_gradients_come_back_as_autograd_says(name, size):
     torch.testing.assert_close(way.pull_back(z.detach(), gradient), z.grad)
 
 
-def test_amplitude_falls_with_the_square_root_of_frequency():
-    """Gratings of four times the frequency come out with half the amplitude."""
-    x = torch.arange(64, dtype=torch.float64) / 64
+@pytest.mark.parametrize("size", SIZES)
+def test_frequencies_are_those_of_the_cosine_transform(size):
+    """Of scipy's, where no frequency and no colour comes first."""
+    way = Frequencies(power=0.0, colours=((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)))
+    image = noise(2, 3, *size)
+    expected = scipy.fft.dctn(image.numpy(), axes=(2, 3), norm="ortho")
+    torch.testing.assert_close(way.from_image(image), torch.from_numpy(expected))
 
-    def amplitude(waves):
-        grating = torch.cos(2 * math.pi * waves * x).expand(1, 3, 64, 64)
-        return FOURIER.to_image(grating).std()
 
-    assert amplitude(4) / amplitude(16) == pytest.approx(2)
-    assert amplitude(2) / amplitude(8) == pytest.approx(2)
+def test_amplitude_falls_with_frequency():
+    """With the power 1/2, waves of four times the frequency have half the amplitude."""
+
+    def amplitude(row, column):
+        z = torch.zeros(1, 3, 32, 48, dtype=torch.float64)
+        z[..., row, column] = 1.0
+        return Frequencies(power=0.5).to_image(z).std()
+
+    assert amplitude(0, 3) / amplitude(0, 12) == pytest.approx(2)
+    assert amplitude(2, 0) / amplitude(8, 0) == pytest.approx(2)
+    assert amplitude(8, 12) == pytest.approx(amplitude(0, 12) / 2**0.25)  # f is a length
 
 
 def test_grey_moves_more_readily_than_colour():
@@ -50,8 +59,8 @@ def test_grey_moves_more_readily_than_colour():
     gradient = noise(1, 1, 8, 8)
     lengths = []
     for colour in (grey, red_green):
-        step = FOURIER.pull_back(gradient, gradient * colour / colour.norm())
-        moved = FOURIER.to_image(step)
+        step = FREQUENCIES.pull_back(gradient, gradient * colour / colour.norm())
+        moved = FREQUENCIES.to_image(step)
         lengths.append(moved.norm())
     assert lengths[0] > 5 * lengths[1]
 

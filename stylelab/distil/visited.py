@@ -18,7 +18,7 @@ from stylelab.distil.crops import Crops
 from stylelab.files.local import atomic
 from stylelab.lbfgs import State
 from stylelab.optimisation import Run, optimise
-from stylelab.parametrisation import PIXELS, Fourier
+from stylelab.parametrisation import FREQUENCIES, PIXELS
 from stylelab.synthesis import Transfer, transfer_objective, transfer_start
 from stylelab.vgg import VGG
 
@@ -68,7 +68,7 @@ def visit(network: VGG, contents: Tensor, styles: Tensor, seed: int) -> Tensor:
     Args:
         network: what is optimised on; it must measure style at its readouts or features.
         contents, styles: `(N, 3, H, W)`, sRGB in [0, 1].
-        seed: of the noise; even seeds move pixels, odd ones Fourier coefficients.
+        seed: of the noise; even seeds move pixels, odd ones frequencies.
     """
     transfers = [
         Transfer(
@@ -92,7 +92,7 @@ def visit(network: VGG, contents: Tensor, styles: Tensor, seed: int) -> Tensor:
         transfer_objective(network, transfers),
         transfer_start(network, transfers),
         KEPT[-1],
-        parametrisation=Fourier() if seed % 2 else PIXELS,
+        parametrisation=FREQUENCIES if seed % 2 else PIXELS,
         hooks=[keep],
         progress=False,
     )

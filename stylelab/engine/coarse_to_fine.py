@@ -7,7 +7,7 @@ from torch import Tensor
 
 from stylelab.errors import SettingError
 from stylelab.optimisation import Hook, Result
-from stylelab.parametrisation import FOURIER, Parametrisation
+from stylelab.parametrisation import FREQUENCIES, Parametrisation
 from stylelab.synthesis import Transfer, balance, transfer_batch
 from stylelab.vgg import VGG, resize
 
@@ -18,7 +18,7 @@ def transfer_coarse_to_fine(
     *,
     levels: int,
     steps: int = 500,
-    parametrisation: str | Parametrisation = FOURIER,
+    parametrisation: str | Parametrisation = FREQUENCIES,
     progress: bool = True,
     hooks: Sequence[Hook] | None = None,
 ) -> Result:

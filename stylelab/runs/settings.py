@@ -112,12 +112,12 @@ class Settings:
         metavar="WEIGHT",
     )
     parametrisation: str = _setting(
-        "fourier",
+        "frequencies",
         "Moves",
-        "what the optimiser moves: Fourier coefficients, which gives fewer fringes in fewer steps, "
-        "or pixels, as in the paper",
-        choices=("fourier", "pixels"),
-        metavar="fourier|pixels",
+        "what the optimiser moves: frequencies of the image, which leaves fewer fringes, or its "
+        "pixels, as in the paper",
+        choices=("frequencies", "pixels"),
+        metavar="frequencies|pixels",
     )
 
     def __post_init__(self) -> None:
