@@ -184,7 +184,8 @@ BROKEN = [  # figure, how it is broken, which of its claims then fail
     ("figure6", losses([1.0, 1.0, 1.0, 1.0, 1.0, 2.6]), [0]),
     ("figure6", replaced(noise1=lambda e: e["panels"]["noise0"]), [1]),
     ("figure6", replaced(noise1=lambda e: 1 - e["panels"]["noise1"]), [1]),
-    ("figure7", replaced(result=photo), [1]),
+    ("figure7", replaced(result=photo), [1, 2, 3]),
+    ("figure7", replaced(result=lambda e: blend(e["panels"]["result"], photo(e), 0.5)), [1, 2, 3]),
     ("figure7", replaced(result=lambda e: e["images"]["style"]), [0]),
 ]
 
@@ -209,6 +210,22 @@ def test_claims_hold_of_what_they_describe(figure, network):
 def test_a_broken_figure_fails_its_claim(figure, change, failing, network):
     found = judged(figure, network, change(GOOD[figure]()))
     assert [i for i, claim in enumerate(found) if not claim.holds] == failing, found
+
+
+def test_night_is_measured_in_brightness_and_in_light(network):
+    """A white sky above black ground goes grey, and grey of 0.5 has 0.214 of white's light."""
+    day = torch.zeros(1, 3, 48, 64)
+    day[..., :16, :] = 1.0
+    night = torch.zeros(1, 3, 48, 64)
+    evidence = {"panels": {"result": day / 2}, "images": {"content": day, "style": night}}
+    *_, brightness, sky = judged("figure7", network, evidence)
+    assert sky.values["share of light"] == [pytest.approx(0.2140, abs=1e-4)] and sky.holds
+    before, after = brightness.values["before"][0], brightness.values["after"][0]
+    assert before == pytest.approx(1 / 3, abs=0.01) and after == pytest.approx(before / 2)
+    assert not brightness.holds
+    moved_night = {"images": {"content": day, "style": moved(day / 2)}}
+    *_, brightness, _ = judged("figure7", network, evidence | moved_night)
+    assert brightness.values["after"] == [pytest.approx(0, abs=1e-6)] and brightness.holds
 
 
 def test_a_figure_of_which_nothing_is_claimed(network):

@@ -5,6 +5,7 @@ import torch
 
 from stylelab import synthesis
 from stylelab.figures import algorithm, diagrams
+from stylelab.figures.canvas import Canvas
 from stylelab.figures.films import Film
 from stylelab.synthesis import Transfer
 
@@ -90,6 +91,42 @@ def test_figure_2_shows_its_layers_steps_and_losses(drawing):
     assert f"{float(style[0]):.2g} → {float(style[best]):.2g}" in told
     # Cards, Gram matrices, maps that are not compared, four images and the gradient.
     assert len(pictures(figure)) == 6 * 9 + 5 * 3 + 5 + 4 + 1
+
+
+@pytest.fixture
+def arrows(monkeypatch):
+    """The points of each arrow that is drawn."""
+    found, arrow = [], Canvas.arrow
+    monkeypatch.setattr(
+        Canvas,
+        "arrow",
+        lambda self, *points, **look: (found.append(points), arrow(self, *points, **look)),
+    )
+    return found
+
+
+def test_arrows_lead_from_a_step_to_the_maps_of_that_step(arrows, drawing):
+    axes = drawing[1].axes[0]
+    images = [image.get_extent() for image in axes.images]
+    for step in ("step 0", "step 5"):
+        (heading,) = [
+            text for text in axes.texts if "F^l" in text.get_text() and step in text.get_text()
+        ]
+        (label,) = [text for text in axes.texts if text.get_text() == step]
+        x, y = label.get_position()
+        left, right, _, top = min(
+            images, key=lambda box: abs((box[0] + box[1]) / 2 - x) + abs(box[2] - y)
+        )
+        (way,) = [
+            points
+            for points in arrows
+            if left < points[0][0] < right and 0 < points[0][1] - top < 0.1
+        ]
+        lowest = min(
+            box[2] for box in images if box[0] < heading.get_position()[0] < box[1] and box[2] > top
+        )
+        assert way[-1][0] == pytest.approx(heading.get_position()[0], abs=0.01)
+        assert 0 < lowest - way[-1][1] < 0.1  # below the maps of the first layer
 
 
 def test_its_texts_lie_within_it_and_not_upon_each_other(drawing):

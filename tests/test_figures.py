@@ -88,6 +88,38 @@ def test_a_table_has_rows_columns_and_an_empty_cell():
         assert box.x0 >= 0 and box.x1 <= figure.bbox.x1
 
 
+@pytest.mark.parametrize("rows", [["a", "b"], ["conv1_1\nalone", "m"], ["m", "WWW\nMMMMMMMM"]])
+def test_labels_of_rows_end_before_the_panels(rows):
+    panels, headings = [figures.Panel(picture(20, 30, 0.5))] * 2, ["α/β = 10⁻⁴"]
+    figure = figures.panel_grid(panels, columns=1, rows=rows, headings=headings)
+    figure.draw_without_rendering()
+    axes = figure.axes[0]
+    edge = axes.images[0].get_window_extent()
+    boxes = {text.get_text(): text.get_window_extent() for text in axes.texts if text.get_text()}
+    assert boxes.pop(headings[0]).y0 > edge.y1
+    assert len(boxes) == sum(len(row.split("\n")) for row in rows)
+    assert all(box.x0 >= 0 and box.x1 < edge.x0 for box in boxes.values())
+
+
+def test_a_detail_is_the_same_part_enlarged_with_its_pixels_as_squares():
+    image = torch.rand(1, 3, 100, 200)
+    part = (0.25, 0.5, 0.1, 0.2)  # columns 50 to 69, rows 50 to 69
+    panel = figures.Panel(image, "(a)", inset=image, name="a", part=part)
+    shown = figures.detail(panel, part)
+    assert shown.label == "(a)" and shown.name == "" and shown.inset is shown.part is None
+    assert shown.image.shape == (1, 3, 600, 600)
+    assert torch.equal(shown.image[..., 15::30, 15::30], image[..., 50:70, 50:70])
+    assert (shown.image[..., :30, :30] == image[..., 50:51, 50:51]).all()
+    figure = figures.panel_grid([panel], columns=1)
+    left, right, bottom, top = figure.axes[0].images[0].get_extent()
+    frames = [p.get_bbox() for p in figure.axes[0].patches if p.get_edgecolor()[:3] == (1, 1, 1)]
+    frame = frames[-1]
+    wide, tall = right - left, top - bottom
+    assert (frame.x0 - left) / wide == pytest.approx(0.25)
+    assert (top - frame.y1) / tall == pytest.approx(0.5)
+    assert frame.width / wide == pytest.approx(0.1) and frame.height / tall == pytest.approx(0.2)
+
+
 @pytest.mark.parametrize("columns", [1, 3])
 def test_cells_are_as_tall_as_the_tallest_picture_needs(columns):
     panels = [figures.Panel(picture(20, 40, 0.5)), figures.Panel(picture(40, 40, 0.5))]
@@ -257,6 +289,25 @@ def test_a_page_gets_the_smaller_of_two_formats(lab, result, tmp_path):
         assert len(page.data) <= (tmp_path / f"{name}.png").stat().st_size
         with Image.open(io.BytesIO(page.data)) as image:
             assert image.format.lower() == kind
+
+
+def test_figures_have_rows_and_headings(lab, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(
+        records, "save_figure", lambda figure, *_: drawn.append(figure) or lab.output
+    )
+    monkeypatch.setattr(records, "show", lambda path: path)
+    panels = [figures.Panel(picture(20, 30, 0.5))] * 2
+    layout = {"columns": 2, "rows": ["first"], "headings": ["A", "B"]}
+    lab.save("figure9", panels, images={"content": "content"}, **layout)
+    assert {text.get_text() for text in drawn[0].axes[0].texts} >= {"first", "A", "B"}
+
+
+@pytest.mark.parametrize(("count", "said"), [(1, "1 thread"), (2, "2 threads")])
+def test_a_lab_says_what_it_computes_on(lab, count, said, monkeypatch, capsys):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: count)
+    figures.Lab("quick", "tiny", "embedded", 48, 3, 0, "cpu", lab.output)
+    assert capsys.readouterr().out.startswith(f"tiny on cpu, {said}\n")
 
 
 def test_a_notebook_opens_its_images_at_its_size(lab):

@@ -3,8 +3,10 @@
 from stylelab.figures.canvas import COLOURS as COLOURS
 from stylelab.figures.canvas import DPI as DPI
 from stylelab.figures.lab import Lab as Lab
+from stylelab.figures.panels import DETAIL as DETAIL
 from stylelab.figures.panels import Panel as Panel
 from stylelab.figures.panels import curves as curves
+from stylelab.figures.panels import detail as detail
 from stylelab.figures.panels import footer as footer
 from stylelab.figures.panels import loss_curves as loss_curves
 from stylelab.figures.panels import panel_grid as panel_grid

@@ -15,7 +15,8 @@ from stylelab.vgg import VGG
 STYLE, CONTENT, GRADIENT = COLOURS[0], COLOURS[1], COLOURS[2]
 # The algorithm's columns, by their centres: features of a, A, E, G twice, F twice, back, loss, P
 STYLE_X, A_X, E_X, G_XS, F_XS = 0.68, 1.74, 2.82, (3.87, 4.57), (5.67, 6.72)
-BACK_X, LOSS_X, CONTENT_X = 7.37, 8.08, 9.28
+BACK_X, LOSS_X, CONTENT_X = 7.4, 8.08, 9.28
+FILM_XS, FILM_Y, FRAME = (3.06, 6.72), 1.3, (0.98, 0.7)  # the film: its ends, its foot, a picture
 BOTTOM, TALL = 2.43, 0.75  # of the rows: where the first begins, and its height
 CARD, GRAM = (0.86, 0.52), 0.62  # sides of a feature map and a Gram matrix
 LOSS = {name: rf"\mathcal{{L}}_\mathrm{{{name}}}" for name in ("style", "content", "total")}
@@ -63,14 +64,7 @@ def draw(
     canvas.arrow((E_X + 0.85, sums), (3.9, sums), color=STYLE)
     _draw_gradient(canvas, gradient.cpu(), top)
     early = [max(step for step in frames if step <= at) for at in (0, steps // 40, steps // 8)]
-    iterates = {step: frames[step] for step in early} | {steps: result.images}
-    canvas.arrow((5.42, 1.08), (5.42, BOTTOM))
-    for place, (step, image) in enumerate(iterates.items(), 4 - len(iterates)):
-        x = 2.5 + 1.3 * place
-        canvas.picture(image, (x, 0.3, 1.1, 0.74))
-        canvas.text(x + 0.55, 0.14, f"step {step}")
-        if step:
-            canvas.arrow((x - 0.17, 0.67), (x - 0.03, 0.67))
+    _draw_film(canvas, {step: frames[step] for step in early} | {steps: result.images})
     originals = (transfer.style, 0.15, STYLE_X, STYLE), (transfer.content, 7.8, CONTENT_X, CONTENT)
     names = "style image $\\vec{a}$", "content image $\\vec{p}$"
     for (image, x, column, color), name in zip(originals, names, strict=True):
@@ -86,16 +80,33 @@ def _draw_loss(canvas: Canvas, x: float, y: float, name: str, values: Tensor, co
 
 
 def _draw_gradient(canvas: Canvas, gradient: Tensor, top: float) -> None:
-    """The way back from the total loss to the pixels."""
-    y, turn, slope = 1.72, top + 0.53, rf"\partial{LOSS['total']}\,/\,\partial\vec{{x}}"
+    """The way back from the total loss to the pixels, and to the first step of the film."""
+    y, turn, slope = 0.62, top + 0.53, rf"\partial{LOSS['total']}\,/\,\partial\vec{{x}}"
     way = ((6.2, top + 0.65), (6.2, turn), (BACK_X, turn), (BACK_X, y), (6.95, y))
     canvas.arrow(*way, color=GRADIENT, width=1.8)
-    canvas.picture(signed(gradient), (5.8, y - 0.37, 1.1, 0.74))
-    canvas.arrow((6.35, y - 0.4), (6.35, 1.08), color=GRADIENT, width=1.8)
-    canvas.text(BACK_X - 0.1, y + 0.49, f"${slope}$, step 0", color=GRADIENT, ha="right")
-    update = rf"$\vec{{x}}\,\leftarrow\,\vec{{x}} - H\;{slope}$"
-    canvas.text(3.85, y + 0.14, update, 13, color=GRADIENT)
-    canvas.text(3.85, y - 0.16, "L-BFGS: $H$ is learned from the last steps", 8.5, color=GRADIENT)
+    left, low, *_ = canvas.picture(signed(gradient), (5.8, y - 0.34, 1.1, 0.68))
+    canvas.text(6.35, low - 0.14, f"${slope}$, step 0", color=GRADIENT)
+    update, x = rf"$\vec{{x}}\,\leftarrow\,\vec{{x}} - H\;{slope}$", FILM_XS[0] + 0.62
+    canvas.arrow((left - 0.05, y), (4.95, y), color=GRADIENT, width=1.8)
+    canvas.text(x, y + 0.04, update, 13, color=GRADIENT)
+    canvas.text(x, y - 0.27, "L-BFGS: $H$ is learned from the last steps", 8.5, color=GRADIENT)
+    middle = FILM_Y + FRAME[1] / 2
+    canvas.arrow((x, y + 0.25), (x, middle - 0.05), color=GRADIENT, width=1.8)
+
+
+def _draw_film(canvas: Canvas, images: Mapping[int, Tensor]) -> None:
+    """Some states of x by their steps, with arrows from the first and the last to their maps."""
+    (first, last), (wide, tall) = FILM_XS, FRAME
+    pitch, middle = (last - first) / max(1, len(images) - 1), FILM_Y + tall / 2
+    for i, (step, image) in enumerate(images.items()):
+        x = first + i * pitch
+        _, low, across, high = canvas.picture(image, (x - wide / 2, FILM_Y, wide, tall))
+        canvas.text(x, FILM_Y - 0.13, f"step {step}")
+        if i:
+            canvas.arrow((x - pitch + across / 2 + 0.03, middle), (x - across / 2 - 0.03, middle))
+    over = low + high + 0.03
+    canvas.arrow((first, over), (first, 2.17), (F_XS[0], 2.17), (F_XS[0], BOTTOM))
+    canvas.arrow((last, over), (last, BOTTOM))
 
 
 def _draw_row(canvas: Canvas, y: float, term: str, maps: Sequence, losses: Tensor) -> None:

@@ -9,10 +9,11 @@ import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 from torch import Tensor
 
 from stylelab.figures import measures
-from stylelab.vgg import CONTENT_LAYER, STYLE_LAYERS, VGG
+from stylelab.vgg import CONTENT_LAYER, STYLE_LAYERS, VGG, resize
 
 
 @dataclass(frozen=True)
@@ -224,10 +225,32 @@ def figure6(e: Evidence) -> Iterator[Claim]:
     )
 
 
+def _brightness_distance(image: Tensor, other: Tensor) -> float:
+    """Mean difference of two pictures' luminance at the same ranks, from darkest to brightest."""
+    from skimage.color import rgb2gray
+
+    pair = (rgb2gray(x[0].permute(1, 2, 0).double().numpy()) for x in (image, other))
+    ours, theirs = (np.quantile(grey, np.linspace(0, 1, 101)) for grey in pair)
+    return float(np.abs(ours - theirs).mean())
+
+
+def _sky_light(image: Tensor, day: Tensor) -> float:
+    """The share of its light, which is linear, that the brightest third of `day` has in `image`."""
+    from skimage.color import rgb2xyz
+
+    pair = (resize(image, day.shape[2:]), day)
+    after, before = (rgb2xyz(x[0].permute(1, 2, 0).double().numpy())[..., 1] for x in pair)
+    sky = before >= np.quantile(before, 2 / 3)
+    return float(after[sky].mean() / before[sky].mean())
+
+
 def figure7(e: Evidence) -> Iterator[Claim]:
     (edges,), (other,) = (e.each(measures.edge_agreement, part) for part in ("content", "style"))
     (after,) = e.each(measures.colour_distance, "style")
-    before = measures.colour_distance(e.images["content"], e.images["style"])
+    day, night = e.images["content"], e.images["style"]
+    before = measures.colour_distance(day, night)
+    (light,), (sky,) = e.each(_brightness_distance, "style"), e.each(_sky_light, "content")
+    daylight = _brightness_distance(day, night)
     yield Claim(
         "Horizon and buildings stay: edges agree with the photograph by day (above 0.3), more "
         "than with the one by night",
@@ -235,9 +258,19 @@ def figure7(e: Evidence) -> Iterator[Claim]:
         edges > 0.3 and edges > other,
     )
     yield Claim(
-        "Colours become those of the night: their distance to it falls to under half",
+        "Colours become those of the night: their distance to it falls to under a quarter",
         {"before": [before], "after": [after]},
-        after < 0.5 * before,
+        after < 0.25 * before,
+    )
+    yield Claim(
+        "Its dark and light are the night's: the distance of brightness falls to under a quarter",
+        {"before": [daylight], "after": [light]},
+        light < 0.25 * daylight,
+    )
+    yield Claim(
+        "The sky goes dark: what was the brightest third of the day keeps under 0.3 of its light",
+        {"share of light": [sky]},
+        sky < 0.3,
     )
 
 

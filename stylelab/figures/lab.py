@@ -51,7 +51,9 @@ class Lab:
         self.parameters |= {"steps": steps, **others, "seed": seed, "device": device}
         self.network = networks.load(network, device=pick_device(device))
         self.cast, self.output, self.records = gallery.cast(images), Path(output), {}
-        print(f"{self.network.name} on {self.network.device}, {torch.get_num_threads()} threads")
+        threads = torch.get_num_threads()
+        words = "1 thread" if threads == 1 else f"{threads} threads"
+        print(f"{self.network.name} on {self.network.device}, {words}")
         print(records.versions())
 
     def open(self, part: str, size: int | None = None) -> Tensor:
@@ -77,6 +79,8 @@ class Lab:
         *,
         images: Mapping[str, str],
         columns: int = 3,
+        rows: Sequence[str] = (),
+        headings: Sequence[str] = (),
         pictures: Mapping[str, Tensor] | None = None,
         settings: Mapping[str, object] = {},
         results: Mapping[str, Result] = {},
@@ -88,6 +92,7 @@ class Lab:
             name: the figure's name, as `claims.CLAIMS` knows it.
             drawing: its named panels are saved, and the paper's claims are checked on them.
             images: the parts of the images used, by the names that the record gives them.
+            columns, rows, headings: of a drawing of panels, as `panels.panel_grid` takes them.
             pictures: in place of named panels, for a drawing that is not of panels.
             settings, results, facts: as `make_record` takes them.
         """
@@ -95,7 +100,8 @@ class Lab:
         if not isinstance(drawing, Figure):
             pictures |= {panel.name: panel.image for panel in drawing if panel.name}
             footer = self.footer(images.values(), self._note(settings, results))
-            drawing = panels.panel_grid(drawing, columns=columns, footer=footer)
+            layout = {"columns": columns, "rows": rows, "headings": headings}
+            drawing = panels.panel_grid(drawing, **layout, footer=footer)
         record = self.records[name] = records.make_record(
             name,
             parameters=self.parameters,

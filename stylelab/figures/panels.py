@@ -1,20 +1,25 @@
 """Pictures side by side, as the paper's figures show them, and curves of the loss."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import ceil
 
 from cycler import cycler
 from matplotlib.figure import Figure
+from matplotlib.textpath import TextPath
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from stylelab import gallery
 from stylelab.errors import SettingError
-from stylelab.figures.canvas import COLOURS, DPI, MAPS, Canvas
+from stylelab.figures.canvas import COLOURS, DPI, MAPS, Box, Canvas
 from stylelab.optimisation import Result
 from stylelab.vgg import VGG
 
-GAP, LABEL, ROW_LABEL = 0.12, 0.30, 1.55  # inches: between panels, below them, left of them
+GAP, LABEL = 0.12, 0.30  # inches: between panels, and below them for a label
 INSET = 0.30  # longer side of an inset over a panel's width
+# A part that shows roofs, windows and sky both of the embedded photograph and of the paper's
+DETAIL = (0.32, 0.32, 0.22, 0.22)  # left, top, width, height, as shares of the picture
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,7 @@ class Panel:
         name: the picture is saved under this name with the figure's record, and the paper's claims
             are checked on it. Without a name it is only shown.
         cmap: matplotlib's name of the colours of a map.
+        part: left, top, width and height, as shares of the picture, of a part to be framed.
     """
 
     image: Tensor
@@ -35,6 +41,7 @@ class Panel:
     inset: Tensor | None = None
     name: str = ""
     cmap: str = MAPS
+    part: Box | None = None
 
 
 def result_panels(
@@ -44,6 +51,17 @@ def result_panels(
     names, insets = names or [""] * len(labels), insets or [None] * len(labels)
     fields = zip(result.images.split(1), labels, insets, names, strict=True)
     return [Panel(*each) for each in fields]
+
+
+def detail(panel: Panel, part: Box = DETAIL) -> Panel:
+    """A part of a panel `(1, 3, H, W)`, enlarged so that its pixels are seen as squares."""
+    height, width = panel.image.shape[2:]
+    left, top, wide, high = (
+        ceil(share * side) for share, side in zip(part, (width, height) * 2, strict=True)
+    )
+    cut = panel.image[..., top : top + high, left : left + wide]
+    cut = interpolate(cut, scale_factor=max(1, round(600 / wide)), mode="nearest")
+    return replace(panel, image=cut, inset=None, name="", part=None)
 
 
 def panel_grid(
@@ -69,7 +87,8 @@ def panel_grid(
     if not panels or columns < 1:
         raise SettingError("a figure needs at least one panel and one column")
     shown = [panel for panel in panels if panel is not None]
-    left, above = GAP + (ROW_LABEL if rows else 0), 0.65 if headings else GAP
+    left = GAP + (_row_width(rows) if rows else 0)
+    above = 0.22 + 0.17 * max(text.count("\n") + 1 for text in headings) if headings else GAP
     step = (width - left) / columns
     wide = step - GAP
     tall = wide * max(panel.image.shape[-2] / panel.image.shape[-1] for panel in shown)
@@ -80,20 +99,32 @@ def panel_grid(
         canvas.text(left + column * step + wide / 2, canvas.height - above / 2, heading, 9.5)
     for row, label in enumerate(rows):
         name, _, about = label.partition("\n")
-        middle = highest - row * pitch + tall / 2
-        canvas.text(GAP, middle + (0.26 * tall if about else 0), name, 11, ha="left")
-        canvas.text(GAP, middle - 0.14 * tall, about, 8.5, ha="left", color="0.35")
+        middle, high = highest - row * pitch + tall / 2, 0.15 * len(about.splitlines())
+        canvas.text(GAP, middle + high / 2, name, 11, ha="left")
+        canvas.text(GAP, middle - 0.11, about, 8.5, ha="left", color="0.35")
     for i, panel in enumerate(panels):
         if panel is None:
             continue
         x, y = left + (i % columns) * step, highest - (i // columns) * pitch
-        canvas.picture(panel.image, (x, y, wide, tall), panel.cmap)
+        place = canvas.picture(panel.image, (x, y, wide, tall), panel.cmap)
         canvas.text(x + wide / 2, y - 0.13, panel.label, 10, parse_math=False)
         if panel.inset is not None:
             scale = INSET * wide / max(panel.inset.shape[2:])
             box = (x, y, scale * panel.inset.shape[3], scale * panel.inset.shape[2])
             canvas.frame(canvas.picture(panel.inset, box), "white", 2)
+        if panel.part is not None:
+            (x, y, w, h), (start, top, share, high) = place, panel.part
+            box = (x + start * w, y + (1 - top - high) * h, share * w, high * h)
+            canvas.frame(box, "black", 3)  # an outline
+            canvas.frame(box, "white", 1.5)
     return canvas.figure
+
+
+def _row_width(rows: Sequence[str]) -> float:
+    """The inches that labels left of rows need, with a gap to the panels."""
+    lines = [(line, 8.5 if i else 11) for label in rows for i, line in enumerate(label.split("\n"))]
+    widths = [TextPath((0, 0), line, size).get_extents().width for line, size in lines if line]
+    return GAP + max(widths, default=0) / 72
 
 
 def curves(
