@@ -105,7 +105,8 @@ def style_losses(
 ) -> dict[str, float]:
     """Per layer the mean squared difference of the Gram matrices over M_l (equation 4, in means).
 
-    0 for the same style, without an upper end; about 1 for pictures that have little in common.
+    0 for the same style, without an upper end; 0.1 to 1 between most halves of one painting, as
+    between pictures that have little in common.
     """
     pair = [_measured(network, picture, layers) for picture in (image, other)]
     losses = {}
