@@ -4,6 +4,7 @@
     python -m benchmarks --quick                small sizes and few repeats: does it run?
     python -m benchmarks step memory            some measurements
     python -m benchmarks step --sizes 512 --networks random
+    python -m benchmarks quality --judge FILE   quality against time, kept in quality.json
 
 Results are kept in benchmarks/results/NAME.json after every measurement; what is there is not
 measured again, unless with --force.
@@ -14,10 +15,11 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benchmarks import busy, measure, neural_style_program
+from benchmarks import busy, measure, neural_style_program, quality
 from benchmarks.contenders import NETWORKS
 from benchmarks.report import table
 from benchmarks.store import RESULTS, Store, machine
+from stylelab import gallery
 from stylelab.engine.devices import pick_device
 from stylelab.errors import StylelabError
 
@@ -30,6 +32,7 @@ KINDS = {
     "panels": "figure 1's ten panels as a batch and singly",
     "paper": "seconds of 500 steps of VGG-19, on a GPU",
     "busy": "seconds of transfers, sessions, notebooks beside other work, by how threads wait",
+    "quality": "quality against steps and seconds; only when it is asked for, by itself",
 }
 REPEATS = {128: 9, 256: 7, 512: 5, 1024: 3, 2048: 3}  # of a step
 
@@ -95,6 +98,20 @@ def plan(options: argparse.Namespace, device) -> Iterator[tuple[str, Callable[[]
             yield key, lambda n=network, s=size: measure.paper(n, s, repeats(3), device, 500)
 
 
+def plan_quality(options: argparse.Namespace, device) -> Iterator[tuple[str, Callable[[], dict]]]:
+    """The measurements of quality asked for, one for each artwork."""
+    quick, parts = options.quick, quality.ARTWORKS
+    checkpoints = quality.QUICK_CHECKPOINTS if quick else quality.CHECKPOINTS
+    goals = quality.QUICK_GOALS if quick else quality.GOALS
+    for network in options.networks or ["vgg19-mini"]:
+        for size in options.sizes or [96 if quick else 256]:
+            for part in parts[:2] if quick else parts:
+                names = [Path(network).stem, size, Path(options.judge).stem]
+                key = "/".join(map(str, ["quality", *names, gallery.cast(options.images)[part]]))
+                asked = (network, size, options.images, part, options.judge, device)
+                yield key, lambda a=asked: quality.quality(*a, checkpoints, goals)
+
+
 def main() -> None:
     """Do what was asked for, and print the table of all there is."""
     epilog = "measurements:\n" + "\n".join(f"  {k:<9} {v}" for k, v in KINDS.items())
@@ -110,7 +127,9 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="small, for trying out; name: quick")
     parser.add_argument("--force", action="store_true", help="measure again what is there")
     parser.add_argument("--sizes", type=int, nargs="+", help="longer sides in pixels")
-    parser.add_argument("--networks", nargs="+", choices=list(NETWORKS))
+    parser.add_argument("--networks", nargs="+", help=f"{', '.join(NETWORKS)}; for quality, any")
+    parser.add_argument("--judge", help="for quality: network that is not optimised, name or file")
+    parser.add_argument("--images", default="embedded", choices=gallery.KINDS, help="for quality")
     parser.add_argument("--repeats", type=int, help="of everything")
     parser.add_argument("--steps", type=int, help="of the textbook, in to-loss (500)")
     parser.add_argument("--coarse-steps", type=int, help="on each coarse level, in to-loss (60)")
@@ -119,13 +138,19 @@ def main() -> None:
     options = parser.parse_args()
     if unknown := set(options.kinds) - set(KINDS):
         parser.error(f"there is no {', '.join(sorted(unknown))}; choose from {', '.join(KINDS)}")
-    options.kinds = options.kinds or list(KINDS)
+    of_quality = "quality" in options.kinds
+    if of_quality and (len(options.kinds) > 1 or not options.judge):
+        parser.error("quality is measured by itself, and needs a --judge")
+    if not of_quality and (unknown := set(options.networks or ()) - set(NETWORKS)):
+        parser.error(f"there is no {', '.join(unknown)}; choose from {', '.join(NETWORKS)}")
+    options.kinds = options.kinds or [kind for kind in KINDS if kind != "quality"]
     try:
         device = pick_device(options.device)
-        name = options.name or ("quick" if options.quick else device.type)
+        usual = "quality" if of_quality else device.type
+        name = options.name or ("quick" if options.quick else usual)
         path: Path = RESULTS / f"{name}.json"
         store = Store(path, machine(device))
-        for key, work in plan(options, device):
+        for key, work in (plan_quality if of_quality else plan)(options, device):
             print(f"{key} ...", end=" ", flush=True)
             done = store.measure(key, work, options.force)
             print("done" if done else "is there already", flush=True)

@@ -1,4 +1,4 @@
-"""Seconds per step against size: textbook, stylelab, and in proportion to the pixels.
+"""Seconds per step against size, or quality against steps and seconds.
 
 python -m benchmarks.plot [FILE ...]      draws each as a PNG beside it
 """
@@ -9,11 +9,25 @@ from statistics import median
 
 from matplotlib.figure import Figure
 
+from benchmarks import reached
 from benchmarks.report import NETWORKS
 from benchmarks.store import RESULTS, read
 from stylelab.files.local import atomic
 
 COLOURS = {"textbook": "#b3541e", "stylelab": "#1f5f8b"}
+MORE = ("#5b8c3a", "#8a4f9e", "#c99a1d", "#444444")  # of other contenders
+# Measures drawn, what they are called, the artwork's own value, and whether on a logarithmic scale.
+MEASURES = (
+    ("style", "style loss, by the judge", None, True),
+    ("edges", "edges of the photograph", None, False),
+    ("finest chroma", "finest chroma, of the artwork's", 1.0, True),
+    (
+        "finest regularity in calm places",
+        "regularity in calm places",
+        "finest regularity of the artwork",
+        False,
+    ),
+)
 
 
 def draw(data: dict) -> Figure:
@@ -49,9 +63,49 @@ def draw(data: dict) -> Figure:
     return figure
 
 
+def draw_quality(data: dict) -> Figure:
+    """The figure: measures against steps and seconds, two columns for each set of artworks.
+
+    Thin lines are single artworks, thick ones medians; dotted is what the artwork has.
+    """
+    sets = list(reached.groups(data["measurements"]))
+    figure = Figure(figsize=(9 * len(sets), 11), layout="constrained", dpi=150)
+    grid = figure.subplots(len(MEASURES), 2 * len(sets), squeeze=False, sharey="row")
+    colours = dict(COLOURS)
+    for column, (title, several) in enumerate(sets):
+        for row, (measure, label, natural, logarithmic) in enumerate(MEASURES):
+            for axis, x in zip(grid[row, 2 * column :], ("steps", "seconds"), strict=False):
+                for name in several[0]["runs"]:
+                    colour = colours.setdefault(name, MORE[(len(colours) - 2) % len(MORE)])
+                    runs = [one["runs"][name] for one in several if name in one["runs"]]
+                    lines = [(run[x], run["measures"][measure]) for run in runs]
+                    for line in lines:
+                        axis.plot(*line, color=colour, alpha=0.25, linewidth=0.7)
+                    middle = [
+                        [median(values) for values in zip(*part, strict=True)]
+                        for part in zip(*lines, strict=True)
+                    ]
+                    axis.plot(*middle, "o-", color=colour, markersize=3, label=name)
+                if isinstance(natural, str):
+                    runs = [run for one in several for run in one["runs"].values()]
+                    natural = median(run["measures"][natural][0] for run in runs)
+                if natural is not None:
+                    axis.axhline(natural, linestyle=":", color="0.4")
+                axis.set_xscale("log")
+                axis.set_yscale("log" if logarithmic else "linear")
+                axis.grid(alpha=0.3)
+                axis.set_xlabel(x)
+            grid[row, 2 * column].set_ylabel(label)
+        grid[0, 2 * column].set_title(title, fontsize="medium", loc="left")
+    grid[0, 0].legend(frameon=False)
+    return figure
+
+
 def save(file: Path) -> Path:
     """Draw a file of results as a PNG of the same name, and return its path."""
-    figure, path = draw(read(file)), file.with_suffix(".png")
+    data, path = read(file), file.with_suffix(".png")
+    of_quality = any(key.startswith("quality/") for key in data["measurements"])
+    figure = (draw_quality if of_quality else draw)(data)
     with atomic(path) as temporary:
         figure.savefig(temporary)
     return path

@@ -1,18 +1,21 @@
-"""The table of goals and measurements in docs/speed.md, written from the results on a CPU.
+"""The tables of goals and measurements in docs/speed.md, of the speed on a CPU and of quality.
 
 python -m benchmarks.report [FILE ...]
 
-With files of results: prints their tables in Markdown instead.
+The second is written once there is a results/quality.json. With files of results: prints their
+tables in Markdown instead.
 """
 
 import sys
 from pathlib import Path
 from statistics import median
 
+from benchmarks import reached
 from benchmarks.store import RESULTS, read
 
 PAGE = RESULTS.parents[1] / "docs" / "speed.md"
 BEGIN, END = "<!-- benchmarks.report: begin -->", "<!-- benchmarks.report: end -->"
+QUALITY = "<!-- benchmarks.report quality: begin -->", "<!-- benchmarks.report quality: end -->"
 
 NETWORKS = {"random": "VGG-19", "vgg19-mini": "vgg19-mini"}
 Row = tuple[str, str, str]  # goal, measured, whether it is met
@@ -179,38 +182,89 @@ def rival(found: dict, on_cpu: bool) -> list[Row]:
     return rows
 
 
+def to_quality(found: dict, on_cpu: bool) -> list[Row]:
+    """Seconds to the textbook's quality; the goal counts for the best of stylelab's ways."""
+    rows = []
+    for title, several in reached.groups(found):
+        for step in several[0]["goals"]:
+            told, best = [], []
+            for name in several[0]["runs"]:
+                if name != "textbook":
+                    ratios = reached.shares(several, name, step)
+                    alone = _middle(reached.shares(several, name, step, edges=False))
+                    told.append(f"{name} {_middle(ratios)}, by style alone {alone}")
+                    best += [median(ratios)] if name.startswith("stylelab") else []
+            theirs = [reached.seconds_at(one["runs"]["textbook"], step) for one in several]
+            told.append(f"textbook {seconds(median(theirs))}")
+            goal = f"to textbook's quality after {step} steps, {title}: at most 0.35 of its time"
+            rows.append((goal, "; ".join(told), met(min(best), 0.35)))
+    return rows
+
+
+def _middle(ratios: list[float]) -> str:
+    """The median, and the range if there are several; "never" for what was not reached."""
+    named = ["never" if one == float("inf") else f"{one:.2f}" for one in sorted(ratios)]
+    middle = median(ratios)
+    told = "never" if middle == float("inf") else f"{middle:.2f}"
+    return told if len(named) == 1 else f"{told} ({named[0]} to {named[-1]})"
+
+
+def pictures(found: dict, on_cpu: bool) -> list[Row]:
+    """What the pictures are like at the last checkpoint; medians over the artworks."""
+    rows = []
+    for title, several in reached.groups(found):
+        for name, run in several[0]["runs"].items():
+            step = run["steps"][-1]
+
+            def value(measure: str, who: str = name, at: int = step, all_: list = several) -> float:
+                return median(reached.at(one["runs"][who], at, measure) for one in all_)
+
+            regular = "finest regularity"
+            told = f"style {value('style'):.3g}, edges {value('edges'):.2f}, finest luminance "
+            told += f"{value('finest luminance'):.2f} and chroma {value('finest chroma'):.2f} of "
+            told += f"the artwork's, regularity {value(regular):.2f}, in calm places "
+            told += f"{value(regular + ' in calm places'):.2f} (artwork's "
+            told += f"{value(regular + ' of the artwork'):.2f}), rim {value('rim'):.0f} (artwork's "
+            told += f"{value('rim of the artwork'):.0f})"
+            rows.append((f"{name} after {step} steps, {title}", told, "–"))
+    return rows
+
+
 def table(data: dict) -> str:
     """One file's results as Markdown."""
     on_cpu, found = data["machine"]["device"] == "cpu", data["measurements"]
-    rows = [
-        row
-        for part in (steps, rival, to_loss, finished, memory, growth, waits, gpu)
-        for row in part(found, on_cpu)
-    ]
-    if not any(key.startswith("rival/") for key in found):
+    of_quality = [key for key in found if key.startswith("quality/")]
+    parts = (steps, rival, to_loss, finished, memory, growth, waits, gpu)
+    speed = len(of_quality) < len(found) or not found
+    rows = [row for part in parts for row in part(found, on_cpu)] if speed else []
+    if speed and not any(key.startswith("rival/") for key in found):
         here = data["machine"]["neural-style"]
         why = NOT_YET if here else "not measured: neural-style 0.5.7 is not installed here"
         rows.append(("a step of neural-style", why, "–"))
+    rows += [row for part in (to_quality, pictures) for row in part(found, on_cpu)]
     about = ", ".join(f"{k} {v}" for k, v in data["machine"].items() if v is not None)
-    lines = [f"Measured with {about}. Medians; VGG-19 has random weights."]
+    note = "Medians; VGG-19 has random weights." if speed else "Medians over the artworks."
+    lines = [f"Measured with {about}. {note}"]
     lines += ["", "| goal | measured | met? |", "| --- | --- | --- |"]
     return "\n".join(lines + [f"| {' | '.join(row)} |" for row in rows])
 
 
-def write(page: Path, results: Path) -> None:
-    """Replace the table between the markers of `page`."""
-    before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
-    after = rest.partition(END)[2]
-    text = f"{before}{BEGIN}\n\n{table(read(results))}\n\n{END}{after}"
+def write(page: Path, results: Path, begin: str = BEGIN, end: str = END) -> None:
+    """Replace the table between two markers of `page`."""
+    before, _, rest = page.read_text(encoding="utf-8").partition(begin)
+    after = rest.partition(end)[2]
+    text = f"{before}{begin}\n\n{table(read(results))}\n\n{end}{after}"
     page.write_text(text, encoding="utf-8")
 
 
 def main() -> None:
-    """Print the tables of the files named, or write that of docs/speed.md."""
+    """Print the tables of the files named, or write those of docs/speed.md."""
     if files := [Path(name) for name in sys.argv[1:]]:
         print("\n\n".join(table(read(file)) for file in files))
     else:
         write(PAGE, RESULTS / "cpu.json")
+        if (found := RESULTS / "quality.json").exists():
+            write(PAGE, found, *QUALITY)
 
 
 if __name__ == "__main__":

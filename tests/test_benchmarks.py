@@ -1,15 +1,28 @@
 """The benchmarks: the textbook minimises the same, and results are kept and told as measured."""
 
 import json
+import os
 import sys
 
 import pytest
 import torch
 
 from benchmarks import __main__ as program
-from benchmarks import contenders, measure, neural_style_program, plot, report, store, textbook
+from benchmarks import (
+    contenders,
+    measure,
+    neural_style_program,
+    plot,
+    quality,
+    reached,
+    report,
+    store,
+    textbook,
+)
 from stylelab import networks
 from stylelab.errors import SettingError
+from stylelab.images import save_image
+from stylelab.synthesis import Transfer, transfer_objective
 from stylelab.vgg import LAYERS
 
 CPU = torch.device("cpu")
@@ -194,3 +207,156 @@ def test_the_page_on_speed_has_the_table_of_the_results(tmp_path):
     report.write(page, store.RESULTS / "cpu.json")
     assert page.read_bytes() == report.PAGE.read_bytes()
     assert report.table(store.read(store.RESULTS / "cpu.json")) in page.read_text(encoding="utf-8")
+
+
+def test_neural_style_is_given_weights_with_which_its_loss_is_the_same():
+    """Its losses written out: means of squares, of Gram matrices over all their entries' terms."""
+    network, (content, style) = networks.load("random"), a_pair(32)
+    network.units |= {"conv2_1": 100, "conv4_2": 400}
+    scales = neural_style_program.same_loss(network)
+    state = neural_style_program.state_dict(network, scales)
+    mean = torch.tensor([103.939, 116.779, 123.68])[:, None, None]
+
+    def features(image):
+        x, found, index = 256 * image.flip(1) - mean * 256 / 255, {}, 0
+        for layer in LAYERS[:13]:
+            if layer.endswith("_1") and layer != "conv1_1":
+                x, index = torch.nn.functional.avg_pool2d(x, 2), index + 1
+            names = (f"features.{index}.{part}" for part in ("weight", "bias"))
+            x = found[layer] = torch.conv2d(x, *(state[name] for name in names), padding=1).relu()
+            index += 2
+        return found
+
+    def gram(maps):
+        flat = maps[0].flatten(1)
+        return flat @ flat.T / maps.numel()
+
+    image = (content + 0.2 * style).clamp(0, 1)
+    theirs, ps, ss = features(image), features(content), features(style)
+    loss = 5 * (theirs["conv4_2"] - ps["conv4_2"]).square().mean()
+    for layer in ("conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1"):
+        loss += 100 * (gram(theirs[layer]) - gram(ss[layer])).square().mean()
+    terms, _ = transfer_objective(network, [Transfer(content, style, 1e-2)]).value_and_grad(image)
+    assert float(loss) == pytest.approx(500 * float(sum(terms.values())), rel=0.03)  # 256 for 255
+
+
+def test_neural_style_takes_a_whole_vgg19_alone(tiny_network):
+    assert neural_style_program.takes(networks.load("random"))
+    assert not neural_style_program.takes(networks.load("vgg19-mini"))
+    assert not neural_style_program.takes(tiny_network())
+
+
+def test_the_pictures_of_neural_style_have_the_times_of_their_files(monkeypatch, tmp_path):
+    at = neural_style_program.Program(tmp_path, 8, CPU)
+
+    def run(steps, every):
+        assert (steps, every) == (40, 5)
+        for step in range(every, steps, every):
+            store_picture(tmp_path / f"out_{step}.png", step, 1000 + 3 * step)
+
+    monkeypatch.setattr(at, "seconds", run)
+    found = [(step, taken, float(image.mean())) for step, taken, image in at.pictures([10, 15, 30])]
+    assert found == [(step, 3 * step, pytest.approx(step / 255)) for step in (10, 15, 30)]
+
+
+def store_picture(path, level, written):
+    save_image(torch.full((1, 3, 8, 8), level / 255), path)
+    os.utime(path, (written, written))
+
+
+def test_the_clock_stands_while_a_picture_is_measured(monkeypatch):
+    now = iter([100, 103, 150, 152, 200])  # begun, stopped and on, stopped and on
+    monkeypatch.setattr(quality.time, "perf_counter", lambda: next(now))
+    watch = quality.Watch([2, 4], lambda picture: {"level": picture}, CPU)
+    watch.begin()
+    for step in range(1, 6):
+        watch.see(step, lambda step=step: 10.0 * step)
+    assert watch.steps == [2, 4] and watch.seconds == [3, 5]
+    assert watch.measures == {"level": [20, 40]}
+
+
+def a_run(seconds, style, edges):
+    steps = list(range(10, 10 * len(seconds) + 1, 10))
+    return {"steps": steps, "seconds": seconds, "measures": {"style": style, "edges": edges}}
+
+
+@pytest.mark.parametrize(
+    "style, edges, expected",
+    [
+        ([3, 1, 0.5], [0.9, 0.8, 0.7], 15),  # style 2 is half way from the first to the second
+        ([2, 1, 0.5], [0.9, 0.8, 0.7], 10),  # at the first
+        ([4, 3, 1], [0.9, 0.3, 0.1], None),  # edges were lost first
+        ([4, 3, 1], [0.1, 0.3, 0.69], 27.5),  # edges come last: 0.5925 of 0.3 to 0.69
+        ([4, 3, 2.5], [0.9, 0.9, 0.9], None),
+    ],
+)
+def test_quality_is_reached_where_style_and_edges_are(style, edges, expected):
+    """Style 2 and edges 0.6025, less the hundredth that is not seen."""
+    found = reached.seconds_to(a_run([10, 20, 30], style, edges), 2, 0.6025)
+    assert found == (expected if expected is None else pytest.approx(expected))
+
+
+def test_the_table_of_quality_is_of_the_best_way_and_tells_what_was_never_reached():
+    theirs = a_run([20, 40], [3.0, 2.0], [0.9, 0.8])
+    ours = {
+        "slow": a_run([20, 40], [3.0, 2.5], [0.9, 0.8]),
+        "fast": a_run([8, 16], [2.0, 1.0], [0.8, 0.7]),
+        "coarse": a_run([4, 8], [2.0, 1.0], [0.7, 0.6]),
+    }
+    for run in (theirs, *ours.values()):
+        for octave in ("finest", "second"):
+            for name in ("luminance", "chroma"):
+                run["measures"][f"{octave} {name}"] = [1.25, 1.5]
+            for where in ("", " in calm places", " of the artwork"):
+                run["measures"][f"{octave} regularity{where}"] = [0.125, 0.25]
+        for whose in ("", " of the photograph", " of the artwork"):
+            run["measures"][f"rim{whose}"] = [8, 9]
+    one = {"network": "a", "judge": "b", "images": "embedded", "pixels": [192, 256], "goals": [20]}
+    runs = {"textbook": theirs} | {f"stylelab, {name}": run for name, run in ours.items()}
+    measured = {f"quality/{work}": one | {"runs": runs} for work in "xyz"}
+    lines = report.table(results(**measured)).splitlines()
+    (told,) = [line for line in lines if line.startswith("| to textbook's quality after 20 steps")]
+    assert "a, 256 px, embedded images, judged by b: at most 0.35 of its time" in told
+    assert "slow never (never to never), by style alone never" in told
+    assert "fast 0.20 (0.20 to 0.20), by style alone 0.20" in told
+    assert "coarse never (never to never), by style alone 0.10" in told
+    assert told.endswith("textbook 40 s | yes |")
+    assert "| textbook after 20 steps, a, 256 px" in "\n".join(lines)
+    assert not any("neural-style" in line.split("|")[1] for line in lines if line[:1] == "|")
+
+
+def test_the_program_measures_quality_and_draws_it(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(program, "RESULTS", tmp_path)
+    monkeypatch.setattr(quality, "QUICK_CHECKPOINTS", (1, 2))
+    monkeypatch.setattr(quality, "QUICK_GOALS", (2,))
+    asked = ["benchmarks", "quality", "--quick", "--sizes", "64", "--name", "here", "--judge"]
+    monkeypatch.setattr(sys, "argv", [*asked, "random"])
+    program.main()
+    found = json.loads((tmp_path / "here.json").read_text())["measurements"]
+    works = ("storm", "swirling_night")
+    assert list(found) == [f"quality/vgg19-mini/64/random/{work}" for work in works]
+    for one in found.values():
+        assert list(one["runs"]) == [name for name in quality.CONTENDERS if name != "neural-style"]
+        for run in one["runs"].values():
+            assert run["steps"] == [1, 2] and 0 < run["seconds"][0] < run["seconds"][1]
+            assert run["measures"]["edges"][1] < one["photograph"]["edges"] == pytest.approx(1)
+    assert "to textbook's quality after 2 steps, vgg19-mini, 64 px" in capsys.readouterr().out
+    assert plot.save(tmp_path / "here.json").stat().st_size > 10_000
+    monkeypatch.setattr(sys, "argv", [*asked, "vgg19-mini", "--force"])
+    with pytest.raises(SystemExit, match="vgg19-mini is optimised; the judge must be another"):
+        program.main()
+
+
+@pytest.mark.parametrize("asked", ["quality", "quality step --judge random", "step --networks x"])
+def test_wrong_requests_are_refused(monkeypatch, asked):
+    monkeypatch.setattr(sys, "argv", ["benchmarks", *asked.split()])
+    with pytest.raises(SystemExit, match="2"):
+        program.main()
+
+
+@pytest.mark.skipif(not (store.RESULTS / "quality.json").exists(), reason="not measured yet")
+def test_the_page_on_speed_has_the_table_of_quality(tmp_path):
+    page = tmp_path / "speed.md"
+    page.write_bytes(report.PAGE.read_bytes())
+    report.write(page, store.RESULTS / "quality.json", *report.QUALITY)
+    assert page.read_bytes() == report.PAGE.read_bytes()

@@ -1,6 +1,7 @@
-"""How alike two pictures are: in pixels, edges, colours, content and style.
+"""How alike two pictures are: in pixels, edges, colours, content and style; and how good one is.
 
-These measures judge finished pictures (`stylelab.figures.claims`). Content and style are computed
+These measures judge finished pictures (`stylelab.figures.claims`); `picture_measure` has several in
+one, by which pictures made in different ways are compared. Content and style are computed
 from their definitions, without `stylelab.losses`, so that a mistake there does not go unnoticed.
 Pictures are `(1, 3, H, W)`, sRGB in [0, 1]; one of another size is resized to the second's.
 """
@@ -11,7 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stylelab.vgg import VGG, resize
+from stylelab.figures import spectra
+from stylelab.vgg import STYLE_LAYERS, VGG, resize
+
+RIM = 3  # pixels from the border to the pixel that it is compared with, the fourth
 
 
 def _grey(image: Tensor, other: Tensor) -> tuple[np.ndarray, np.ndarray]:
@@ -94,3 +98,91 @@ def content_distance(network: VGG, image: Tensor, other: Tensor, layer: str) -> 
     pair = (resize(image, other.shape[2:]), other)
     f, p = (_measured(network, picture, [layer])[layer] for picture in pair)
     return float(((f - p).square().sum() / (p - p.mean(1, keepdim=True)).square().sum()).sqrt())
+
+
+def style_losses(
+    network: VGG, image: Tensor, other: Tensor, layers: Iterable[str] = STYLE_LAYERS
+) -> dict[str, float]:
+    """Per layer the mean squared difference of the Gram matrices over M_l (equation 4, in means).
+
+    0 for the same style, without an upper end; 0.1 to 1 between most halves of one painting, as
+    between pictures that have little in common.
+    """
+    pair = [_measured(network, picture, layers) for picture in (image, other)]
+    losses = {}
+    for layer in pair[0]:
+        g, a = (rows[layer] @ rows[layer].T / rows[layer].shape[1] for rows in pair)
+        losses[layer] = float((g - a).square().sum()) / network.units[layer] ** 2
+    return losses
+
+
+def rim(image: Tensor) -> float:
+    """Mean absolute difference of the pixels of the border from the fourth ones, 0 to 255.
+
+    A tinted rim, as the network's padding leaves, is larger than the photograph's or artwork's.
+    """
+    apart = [
+        (turned[:, :, 0] - turned[:, :, RIM]).abs().flatten()
+        for side in (image, image.transpose(2, 3))
+        for turned in (side, side.flip(2))
+    ]
+    return 255 * float(torch.cat(apart).mean())
+
+
+def as_saved(image: Tensor) -> Tensor:
+    """A picture as a file of 8 bits has it."""
+    return image.detach().float().cpu().clamp(0, 1).mul(255).round().div(255)
+
+
+def _planes(image: Tensor) -> tuple[np.ndarray, ...]:
+    """Luminance, 0 to 1, and two planes of chroma, -0.5 to 0.5, `(H, W)` each (Y'PbPr)."""
+    from skimage.color import rgb2ypbpr
+
+    return tuple(rgb2ypbpr(image[0].permute(1, 2, 0).double().numpy()).transpose(2, 0, 1))
+
+
+def picture_measure(
+    judge: VGG, picture: Tensor, content: Tensor, style: Tensor
+) -> dict[str, float]:
+    """How good a transfer is, as saved in 8 bits, by several measures that are not its own loss.
+
+    What is "of the artwork" or "of the photograph" is the same measure of that image: what is
+    natural. The artwork should be as large as the picture, about; its aspect ratio is free.
+
+    Args:
+        judge: a network that was not optimised.
+        picture: the transfer; content: the photograph; style: the artwork.
+
+    Returns:
+        style: mean of `style_losses` by the judge; 0 is the artwork's, smaller is better.
+        style LAYER: each layer's.
+        edges: `edge_agreement` with the photograph, -1 to 1; 1 is the photograph's.
+        finest luminance, finest chroma: energy from 1/4 cycle per pixel over the artwork's, that
+            of rounding added to both; 1 is as the artwork, more is grain, less is blur.
+        second luminance, second chroma: the same, from 1/8 to 1/4 cycle per pixel.
+        finest regularity, second regularity: `spectra.regularity` of luminance, 0 to 1; 0.1 to 0.25
+            for most paintings and 1 for a grating; more than the artwork's is ripple.
+        finest regularity in calm places, second regularity in calm places: the same, in the quarter
+            of the picture where the photograph has the least detail, such as its sky.
+        finest regularity of the artwork, second regularity of the artwork.
+        rim, rim of the photograph, rim of the artwork: `rim`, in 255ths.
+    """
+    content = resize(content, tuple(picture.shape[2:]))
+    picture, content, style = map(as_saved, (picture, content, style))
+    losses = style_losses(judge, picture, style)
+    found = {"style": sum(losses.values()) / len(losses)}
+    found |= {f"style {layer}": loss for layer, loss in losses.items()}
+    found["edges"] = edge_agreement(picture, content)
+    ours, natural, calm = _planes(picture), _planes(style), _planes(content)[0]
+    for name, octave in (("finest", spectra.FINEST), ("second", spectra.SECOND)):
+        for part, planes in (("luminance", slice(1)), ("chroma", slice(1, 3))):
+            energies = (
+                sum(spectra.energy(plane, octave) + spectra.ROUNDING for plane in image[planes])
+                for image in (ours, natural)
+            )
+            found[f"{name} {part}"] = float(np.divide(*energies))
+        found[f"{name} regularity"] = spectra.regularity(ours[0], octave)
+        found[f"{name} regularity in calm places"] = spectra.regularity(ours[0], octave, calm)
+        found[f"{name} regularity of the artwork"] = spectra.regularity(natural[0], octave)
+    of = {"rim": picture, "rim of the photograph": content, "rim of the artwork": style}
+    return found | {name: rim(image) for name, image in of.items()}
