@@ -190,10 +190,19 @@ def test_the_record_tells_how_a_figure_was_made(lab, result, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"alpha_beta": 1e-3, "init": "noise"}, "α/β = 10⁻³, from white noise, 3 steps, 48 px"),
-        ({"alpha_beta": [1.0, 2.0], "init": "content", "size": 24}, "from the content image, 3 st"),
-        ({"alpha_beta": 0.5, "init": ["noise", "style"], "size": 24}, "α/β = 0.5, 3 steps, 24 px"),
-        ({"layers": ["conv1_1"]}, "from white noise, 3 steps, 48 px"),
+        (
+            {"alpha_beta": 1e-3, "init": "noise"},
+            "α/β = 10⁻³, from white noise, 3 steps in frequencies, 48 px",
+        ),
+        (
+            {"alpha_beta": [1.0, 2.0], "init": "content", "size": 24},
+            "from the content image, 3 steps in fr",
+        ),
+        (
+            {"alpha_beta": 0.5, "init": ["noise", "style"], "size": 24},
+            "α/β = 0.5, 3 steps in frequencies, 24 px",
+        ),
+        ({"layers": ["conv1_1"]}, "from white noise, 3 steps in frequencies, 48 px"),
     ],
 )
 def test_a_figures_footer_says_what_its_panels_share(lab, result, settings, said, monkeypatch):

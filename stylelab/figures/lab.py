@@ -11,6 +11,7 @@ from stylelab import gallery, networks
 from stylelab.engine.devices import pick_device
 from stylelab.figures import films, panels, records
 from stylelab.optimisation import Result
+from stylelab.parametrisation import name_of
 
 Drawing = Figure | Sequence[panels.Panel]
 STARTS = {"noise": "white noise", "content": "the content image", "style": "the style image"}
@@ -119,7 +120,7 @@ class Lab:
         ratio, init = settings.get("alpha_beta"), settings.get("init", "noise")
         words = [f"α/β = {panels.power_of_ten(ratio)}"] if isinstance(ratio, float) else []
         words += [f"from {STARTS[init]}"] if isinstance(init, str) else []
-        words += [f"{result.steps} steps" for result in results.values()][:1]
+        words += [f"{r.steps} steps in {name_of(r.parametrisation)}" for r in results.values()][:1]
         return ", ".join([*words, f"{settings.get('size', self.parameters['size'])} px"])
 
     def print_claims(self, name: str) -> None:
