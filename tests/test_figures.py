@@ -187,22 +187,25 @@ def test_the_record_tells_how_a_figure_was_made(lab, result, tmp_path):
         assert json.loads(image.text["Comment"])["figure"] == "figure9"
 
 
+MADE = "3 steps in frequencies"
+
+
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
         (
             {"alpha_beta": 1e-3, "init": "noise"},
-            "α/β = 10⁻³, from white noise, 3 steps in frequencies, 48 px",
+            f"α/β = 10⁻³, from white noise, {MADE}, 48 px",
         ),
         (
             {"alpha_beta": [1.0, 2.0], "init": "content", "size": 24},
-            "from the content image, 3 steps in fr",
+            f"from the content image, {MADE}, 24",
         ),
         (
             {"alpha_beta": 0.5, "init": ["noise", "style"], "size": 24},
-            "α/β = 0.5, 3 steps in frequencies, 24 px",
+            f"α/β = 0.5, {MADE}, 24 px",
         ),
-        ({"layers": ["conv1_1"]}, "from white noise, 3 steps in frequencies, 48 px"),
+        ({"layers": ["conv1_1"]}, f"from white noise, {MADE}, 48 px"),
     ],
 )
 def test_a_figures_footer_says_what_its_panels_share(lab, result, settings, said, monkeypatch):
