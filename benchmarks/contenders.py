@@ -31,8 +31,8 @@ def load(name: str, device: torch.device) -> VGG:
 
 
 def objective(network: VGG, content: Tensor, style: Tensor) -> Objective:
-    """What stylelab minimises in a transfer with the defaults."""
-    return transfer_objective(network, [Transfer(content, style, ALPHA_BETA)])
+    """What stylelab minimises in a transfer: the losses of the paper alone, as the others do."""
+    return transfer_objective(network, [Transfer(content, style, ALPHA_BETA, range_weight=0.0)])
 
 
 def synchronise(device: torch.device) -> None:

@@ -19,3 +19,10 @@ class NetworkError(StylelabError, ValueError):
 
 class SettingError(StylelabError, ValueError):
     """An argument is out of its range."""
+
+
+def check_number(value: object, name: str, most: float, whole: bool = False) -> None:
+    """Raise SettingError unless `value` is a number, a `whole` one if asked, from 0 to `most`."""
+    if type(value) not in ((int,) if whole else (int, float)) or not 0 <= value <= most:
+        kind = "whole number" if whole else "number"
+        raise SettingError(f"{name} must be a {kind} from 0 to {most:g}, got {value!r}")

@@ -212,7 +212,7 @@ def lbfgs(
         s.x = torch.where(accepted, trial, s.x)
         s.gradient = torch.where(accepted, gradient, s.gradient)
         s.loss = torch.where(accepted, loss, s.loss)
-        terms = {k: torch.where(accepted[:, 0], new_terms[k], old) for k, old in terms.items()}
+        terms = {k: torch.where(accepted[:, 0], new, terms[k]) for k, new in new_terms.items()}
         s.recent = torch.cat([s.recent[:, 1:], s.loss], 1)
         better = s.loss < s.best_loss
         s.best = torch.where(better, s.x, s.best)

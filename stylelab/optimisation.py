@@ -157,18 +157,17 @@ def optimise(
             raise
     if state is None:
         raise SettingError("a hook ended the run before its first state")
-    losses = [*run.earlier, *losses]
-    history = {name: torch.stack([row[name] for row in losses]).cpu() for name in losses[0]}
-    best = state.best.detach().clamp(0, 1)
-    final, images = _losses_in_8_bits(objective, best, history), best.float().cpu()
+    best, losses = state.best.detach().clamp(0, 1), [*run.earlier, *losses]
+    final, images = _losses_in_8_bits(objective, best, state.terms), best.float().cpu()
+    history = {name: torch.stack([row[name] for row in losses]).cpu() for name in final}
     seconds = run.seconds + time.perf_counter() - began
     return Result(images, final, history, state.step, seconds, not finished, stuck, parametrisation)
 
 
-def _losses_in_8_bits(objective: Objective, images: Tensor, history: dict) -> dict[str, Tensor]:
+def _losses_in_8_bits(objective: Objective, images: Tensor, like: dict) -> dict[str, Tensor]:
     """Each term's losses of `images` rounded to 8 bits; NaN if an interrupt comes even then."""
     try:
         terms, _ = objective.value_and_grad(images.mul(255).round() / 255)
     except KeyboardInterrupt:
-        terms = {name: torch.full_like(losses[0], torch.nan) for name, losses in history.items()}
+        terms = {name: torch.full_like(losses, torch.nan) for name, losses in like.items()}
     return {name: loss.cpu() for name, loss in terms.items()}

@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
-from stylelab.errors import SettingError
+from stylelab.errors import SettingError, check_number
 from stylelab.objective import (
     RANGE,
     ContentTerm,
@@ -36,10 +36,10 @@ class Transfer:
 
     Attributes:
         content, style: `(1, 3, H, W)`, sRGB in [0, 1]; the result has the content's size.
-        strength: how much of the painting is wanted, from 0 (the photograph) to 1 (see `balance`).
-        alpha_beta: the paper's way to say it, in place of the strength: weight of the mean content
-            loss over that of the mean style loss, as in the authors' code (see `stylelab.losses`);
-            beta is 1.
+        alpha_beta: weight of the mean content loss over that of the mean style loss, as in the
+            authors' code (see `stylelab.losses`); beta is 1. None leaves it to the strength.
+        strength: how much of the painting is wanted, from 0 (nearly the photograph) to 1, where no
+            ratio is given; `balance` says what it stands for.
         content_layer: the layer matched in content.
         style_layers: the layers matched in style, each with w_l = 1/layers; or their w_l by name.
         init: start from "content", "style" (resized to the content's size) or white "noise".
@@ -53,8 +53,8 @@ class Transfer:
 
     content: Tensor
     style: Tensor
-    strength: float = 0.5
     alpha_beta: float | None = None
+    strength: float = 0.5
     content_layer: str = CONTENT_LAYER
     style_layers: Sequence[str] | Mapping[str, float] = STYLE_LAYERS
     init: str = "content"
@@ -65,19 +65,19 @@ class Transfer:
     def __post_init__(self) -> None:
         for name in ("content", "style"):
             check_image(getattr(self, name), name)
-        _check_number(self.strength, "strength", 1)
+        check_number(self.strength, "strength", 1)
         for name in ("alpha_beta", "tv_weight", "range_weight"):
             if name != "alpha_beta" or self.alpha_beta is not None:
-                _check_number(getattr(self, name), name, HEAVIEST)
+                check_number(getattr(self, name), name, HEAVIEST)
         several = isinstance(self.style_layers, (Sequence, Mapping)) and len(self.style_layers)
         if not several or not all(isinstance(name, str) for name in self.layers):
             got = f"got {self.content_layer!r} and {self.style_layers!r}"
             raise SettingError(f"content_layer and style_layers must name layers; {got}")
         for layer, weight in self.style_weights.items():
-            _check_number(weight, f"the weight of style layer {layer}", HEAVIEST)
+            check_number(weight, f"the weight of style layer {layer}", HEAVIEST)
         if self.init not in STARTS:
             raise SettingError(f"init must be one of {', '.join(STARTS)}, got {self.init!r}")
-        _check_number(self.seed, "seed", 2**63 - 1, whole=True)
+        check_number(self.seed, "seed", 2**63 - 1, whole=True)
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -183,11 +183,16 @@ def balance(network: VGG, one: Transfer) -> Transfer:
     if one.alpha_beta is not None:
         return one
     objective = transfer_objective(network, [replace(one, alpha_beta=1.0)])
-    losses, _ = objective.value_and_grad(_place(network, one.content))
-    style = sum(float(loss) for name, loss in losses.items() if name.startswith("style"))
-    target = objective.terms[0].target
-    flat = target.mean((2, 3), keepdim=True).expand_as(target)
-    spread = float(objective.terms[0].loss(flat, torch.tensor([0]), network))
+    content, *others = objective.terms
+    flat = content.target.mean((2, 3), keepdim=True).expand_as(content.target)
+    first, style = torch.tensor([0], device=flat.device), 0.0
+    spread = float(content.loss(flat, first, network))
+    with torch.no_grad():
+        for layer, maps in network.features_by_layer(
+            _place(network, one.content), objective.layers
+        ):
+            matched = [term for term in others if term.layer == layer]
+            style += sum(float(term.weight * term.loss(maps, first, network)) for term in matched)
     share = BALANCE * 10 ** (4 * (0.5 - one.strength))
     return replace(one, alpha_beta=share * style / max(spread, 0.01))  # blank below that
 
@@ -222,7 +227,7 @@ def reconstruct_content(
         seed: of the white noise, the same for all images.
         network and the others: as `transfer_batch` takes them; it raises the same.
     """
-    _check_number(seed, "seed", 2**63 - 1, whole=True)
+    check_number(seed, "seed", 2**63 - 1, whole=True)
     image = _place(network, check_image(content, "content"))
     targets = content_representation(network, image, layers)
     weights = _columns(network, [equal_weights([layer]) for layer in layers])
@@ -254,7 +259,7 @@ def reconstruct_style(
         size: of the images, as `resize` takes it; the style image's when None.
         network and the others: as `reconstruct_content` takes them.
     """
-    _check_number(seed, "seed", 2**63 - 1, whole=True)
+    check_number(seed, "seed", 2**63 - 1, whole=True)
     image = _place(network, check_image(style, "style"))
     rows = [network.check_layers(row) for row in subsets or ()]
     targets = style_representation(network, image, [layer for row in rows for layer in row])
@@ -292,9 +297,3 @@ def _columns(network: VGG, rows: Sequence[Mapping[str, float]]) -> dict[str, Ten
 def _row(network: VGG, numbers: Sequence[float]) -> Tensor:
     """One number for each image, `(N,)`."""
     return network.input.weight.new_tensor(numbers)
-
-
-def _check_number(value: object, name: str, most: float, whole: bool = False) -> None:
-    if type(value) not in ((int,) if whole else (int, float)) or not 0 <= value <= most:
-        kind = "whole number" if whole else "number"
-        raise SettingError(f"{name} must be a {kind} from 0 to {most:g}, got {value!r}")

@@ -88,7 +88,7 @@ def test_killed_at_any_step_it_ends_with_the_same_image(run, tmp_path, monkeypat
             run(often(path), kill_at(step))
         assert count == step + 1
         assert_same(run(often(path)), expected)
-        assert count == STEPS + 1  # no step was done twice
+        assert count == STEPS + 2  # no step was done twice; at the end, the picture in 8 bits
 
 
 def test_killed_again_and_again_also_long_after_the_last_checkpoint(run, tmp_path):
@@ -103,9 +103,17 @@ def test_killed_again_and_again_also_long_after_the_last_checkpoint(run, tmp_pat
 def test_what_is_done_is_not_done_again_until_it_is_removed(run, tmp_path, monkeypatch):
     kept = Checkpoint(tmp_path / "run.safetensors")
     first = run(kept)
-    monkeypatch.setattr(Objective, "value_and_grad", lambda *_: pytest.fail("an evaluation"))
+    evaluate, evaluated = Objective.value_and_grad, []
+
+    def watched(self, image):
+        evaluated.append(image)
+        return evaluate(self, image)
+
+    monkeypatch.setattr(Objective, "value_and_grad", watched)
     again = run(Checkpoint(kept.path))
     assert_same(again, first)
+    assert len(evaluated) == 1  # of the picture in 8 bits
+    monkeypatch.setattr(Objective, "value_and_grad", lambda *_: pytest.fail("an evaluation"))
     assert again.seconds >= first.seconds * 0.5
     kept.remove()
     assert not list(tmp_path.iterdir())

@@ -258,7 +258,7 @@ def test_relative_errors_are_shares_of_the_teachers_variance(teacher, tiny_netwo
 
 
 def test_a_run_makes_a_network_that_loads_and_can_be_trained_further(
-    tiny_network, photographs, tmp_path, capsys
+    tiny_network, photographs, tmp_path, capsys, monkeypatch
 ):
     torch.save(tiny_network(dtype=torch.float32).state_dict(), tmp_path / "teacher.pth")
 
@@ -281,8 +281,9 @@ def test_a_run_makes_a_network_that_loads_and_can_be_trained_further(
     further = run("further", **start, second_learning_rate=1e-9, average_decay=0.0)
     kept = network.conv1_1.weight != 0
     torch.testing.assert_close(further.conv1_1.weight[kept], network.conv1_1.weight[kept])
-    with pytest.raises(SettingError, match=r"teacher\.pth"):
-        run("other", start_from=str(tmp_path / "teacher.pth"))
+    monkeypatch.setattr(matching, "STUDENT_WIDTHS", dict.fromkeys(network.widths, 8))
+    with pytest.raises(SettingError, match="network is no earlier student: .* wider"):
+        run("other", **start)
 
 
 @pytest.mark.parametrize(

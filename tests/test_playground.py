@@ -55,7 +55,7 @@ def test_a_transfer_from_start_to_saved_file_and_back(app):
     assert app.start_button.disabled and not app.pause_button.disabled
     finish(app)
     assert "Finished after 4 steps" in said(app) and app.progress.description == "Step 4 of 4"
-    assert app.preview.value != idle and app.losses.value.count("<polyline") == 7
+    assert app.preview.value != idle and app.losses.value.count("<polyline") == 8
     app.save_button.click()
     app.save_button.click()
     first, second = sorted(app.folder.iterdir())
@@ -116,7 +116,7 @@ def test_kept_results_stand_side_by_side_until_removed(app):
     app.compare.value = 50
     app.keep_button.click()
     first, second = app.results.children
-    assert "α/β 1.0e-02, 4 steps" in first.children[0].value
+    assert "strength 0.5, 4 steps" in first.children[0].value
     first.children[1].click()
     assert app.results.children == (second,)
 

@@ -147,6 +147,7 @@ class RatioChoice(widgets.HBox):
         self.slider.observe(self._read, "value")
         super().__init__([self.box, self.slider])
         self.add_class("layer")
+        self.tooltip = tip
         self.observe(self._show, "value")
 
     def _read(self, _: object) -> None:

@@ -93,6 +93,7 @@ def transfer(arguments: Namespace) -> int:
         alpha_beta_used=asked.alpha_beta,
         steps_done=result.steps,
         first_loss=float(result.losses[0]),
+        best_loss=float(result.losses.min()),
         saved_loss=float(sum(result.final.values())),
     )
     images.save_image(result.images, output, bits=arguments.bits, metadata=texts)

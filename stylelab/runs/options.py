@@ -46,7 +46,7 @@ class Option:
             SettingError: if it is not allowed; the message names `name` and, if given, the `text`
                 that the value was read from.
         """
-        if value is None and self.unset:
+        if value is None and text is None and self.unset:
             return None
         if not self._allows(value):
             given = value if text is None else text
