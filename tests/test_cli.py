@@ -1,5 +1,6 @@
 """The command line: what it makes, what it refuses and how it says so, and its exit codes."""
 
+import inspect
 import json
 import os
 import subprocess
@@ -15,6 +16,7 @@ from stylelab.cli.main import main
 from stylelab.engine import coarse_to_fine
 from stylelab.errors import DownloadError, StylelabError
 from stylelab.images import load_image, read_metadata, save_image
+from stylelab.parametrisation import name_of
 from stylelab.runs import notebooks as runner
 from stylelab.runs.settings import OPTIONS, Settings
 
@@ -224,6 +226,10 @@ def test_settings_agree_with_the_method():
     names = ("strength", "alpha_beta", "content_layer", "style_weights", "init", "seed")
     for name in (*names, "tv_weight"):
         assert getattr(described, name) == getattr(plain, name)
+    for door in (synthesis.transfer, synthesis.transfer_batch):
+        parameters = inspect.signature(door).parameters
+        assert parameters["steps"].default == Settings().steps
+        assert name_of(parameters["parametrisation"].default) == Settings().parametrisation
     assert OPTIONS["init"].choices == synthesis.STARTS
 
 

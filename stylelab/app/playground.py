@@ -28,7 +28,7 @@ from stylelab.runs.settings import LIVE, Settings, metadata, read_settings
 from stylelab.vgg import resize
 
 INTERVAL = 0.25  # seconds between two updates of the page
-START = Settings(size=256, steps=200)  # a first picture within a minute
+START = Settings(size=256)  # a first picture within a minute
 
 
 class Playground(widgets.VBox):

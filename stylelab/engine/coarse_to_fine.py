@@ -8,7 +8,7 @@ from torch import Tensor
 from stylelab.errors import SettingError
 from stylelab.optimisation import Hook, Result
 from stylelab.parametrisation import FREQUENCIES, Parametrisation
-from stylelab.synthesis import Transfer, balance, transfer_batch
+from stylelab.synthesis import STEPS, Transfer, balance, transfer_batch
 from stylelab.vgg import VGG, resize
 
 
@@ -17,7 +17,7 @@ def transfer_coarse_to_fine(
     transfers: Sequence[Transfer],
     *,
     levels: int,
-    steps: int = 500,
+    steps: int = STEPS,
     parametrisation: str | Parametrisation = FREQUENCIES,
     progress: bool = True,
     hooks: Sequence[Hook] | None = None,

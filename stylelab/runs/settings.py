@@ -91,7 +91,7 @@ class Settings:
         choices=("content", "style", "noise"),
         metavar="content|style|noise",
     )
-    steps: int = _setting(300, "Steps", "L-BFGS steps", most=1_000_000)
+    steps: int = _setting(100, "Steps", "L-BFGS steps", most=1_000_000)
     seed: int = _setting(
         0, "Seed", "seed of the white noise; no effect on other starts", most=2**31 - 1
     )
@@ -99,7 +99,7 @@ class Settings:
         1,
         "Levels",
         "coarse to fine: N sizes, each twice the last, with all steps on each; 1 is the paper, "
-        "3 with 100 steps is quick",
+        "3 with 50 steps is quick",
         least=1,
         most=16,
     )
