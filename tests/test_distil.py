@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 
 from stylelab import networks
-from stylelab.distil import crops, matching, readouts, training
+from stylelab.distil import crops, matching, readouts, training, visited
 from stylelab.distil.recipe import Recipe
 from stylelab.errors import NetworkError, SettingError
 from stylelab.images import save_image
@@ -77,6 +78,52 @@ def test_a_resumed_run_is_the_uninterrupted_one(teacher, photographs, tmp_path, 
         assert torch.equal(value, resumed.state_dict()[key]), key
     assert curve(tmp_path / "whole") == curve(tmp_path / "parts")
     assert [point["step"] for point in curve(tmp_path / "parts")] == [2, 4]
+
+
+def test_training_visits_what_optimisation_passes_through(tiny_network, tmp_path, monkeypatch):
+    """Two visits of 16 optimisations; a run that ends between them goes on with the same images."""
+    folder = tmp_path / "photographs"
+    for i in range(40):
+        small = torch.rand(1, 3, 6, 6, generator=torch.manual_seed(i))
+        big = torch.nn.functional.interpolate(small, 120, mode="bicubic").clamp(0, 1)
+        save_image(big, folder / f"{i:02}.png")
+    teacher = tiny_network(readouts=True, dtype=torch.float32)
+    recipe = Recipe(steps=4, **SMALL | {"forced_steps": 0, "visit_every": 2})
+    training.train(teacher, folder, tmp_path / "whole", recipe)
+    found = [
+        safetensors.torch.load_file(tmp_path / "whole" / "visited" / f"{step:07}.safetensors")
+        for step in (1, 3)
+    ]
+    for each in found:
+        images = each["images"]
+        assert images.shape == (2 * 8 * len(visited.KEPT), 3, 48, 48)
+        assert images.dtype == torch.uint8 and images.float().std() > 10
+    assert not torch.equal(found[0]["images"], found[1]["images"])
+    with monkeypatch.context() as patch, pytest.raises(TypeError):
+        patch.setattr(training.tqdm, "write", None)  # it ends at the first checkpoint
+        training.train(teacher, folder, tmp_path / "parts", recipe)
+    training.train(teacher, folder, tmp_path / "parts", recipe)
+    assert curve(tmp_path / "whole") == curve(tmp_path / "parts")
+
+
+def test_half_of_a_batch_are_visited_images(photographs):
+    source = crops.Crops(crops.split(photographs)[0], 32)
+    black = torch.zeros(3, 40, 40, dtype=torch.uint8)
+    batch = source.batch(6, 7, [black])
+    assert (batch[3:] == 0).all() and (batch[:3].amax((1, 2, 3)) > 0).all()
+
+
+def test_an_earlier_student_is_inherited_by_a_wider_one(tiny_network):
+    """It computes what the earlier one did, in its first filters."""
+    earlier, wider = tiny_network(), tiny_network()
+    for layer, before in zip(wider.layers, ("input", *wider.layers), strict=False):
+        maps = 3 if before == "input" else 9
+        wider.widths[layer] = 9
+        setattr(wider, layer, torch.nn.Conv2d(maps, 9, 3).double())
+    matching.inherit(wider, earlier)
+    image = torch.rand(1, 3, 32, 32).double()
+    for layer, features in earlier(image, earlier.layers).items():
+        torch.testing.assert_close(wider(image, [layer])[layer][:, :6], features)
 
 
 def test_a_checkpoint_of_another_run_is_refused(teacher, photographs, tmp_path):

@@ -11,7 +11,7 @@ from stylelab.vgg import LAYERS, VGG
 
 # Wide enough for the teacher's active filters, with some to spare; about twice that before a
 # pooling, where average-pooled filters must stand in for the teacher's max pooling.
-WIDTHS = (16, 48, 32, 96, 64, 48, 48, 128, 96, 96, 80, 224, 112)
+WIDTHS = (16, 32, 32, 80, 64, 48, 48, 96, 96, 96, 80, 192, 112)
 STUDENT_WIDTHS = dict(zip(LAYERS, WIDTHS, strict=False))
 BEFORE_POOLING = ("conv1_2", "conv2_2", "conv3_4", "conv4_4")
 
