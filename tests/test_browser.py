@@ -222,7 +222,9 @@ def test_a_transfer_is_watched_paused_changed_saved_and_loaded(page, workplace):
     until(lambda: step(page) >= 2, "the second step")
     first = preview.get_attribute("src")
     until(lambda: preview.get_attribute("src") != first, "another preview")
-    assert app.locator("svg.curves polyline").count() == 7  # five styles, content, total
+    assert (
+        app.locator("svg.curves polyline").count() == 8
+    )  # five styles, content, out of range, total
     look(page, "3-running")
 
     press(page, "Pause")
