@@ -225,6 +225,7 @@ def test_a_transfer_is_watched_paused_changed_saved_and_loaded(page, workplace):
     assert (
         app.locator("svg.curves polyline").count() == 8
     )  # five styles, content, out of range, total
+    assert page.get_by_text("javascript error").count() == 0  # in place of a widget
     look(page, "3-running")
 
     press(page, "Pause")

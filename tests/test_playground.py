@@ -180,8 +180,12 @@ def test_what_lies_beyond_a_control_widens_it(app, tmp_path):
 def test_every_declared_setting_has_a_control_and_a_tip_but_levels(app):
     widgets = app.controls.by_setting
     assert set(widgets) == set(OPTIONS) - {"levels"}
-    for name in set(widgets) - {"style_layers"}:
-        assert widgets[name].tooltip.lower() == OPTIONS[name].help.lower()
+    ratio = widgets["alpha_beta"]  # of two widgets; JupyterLab cannot show a box with a tip
+    parts = {"alpha_beta": ratio.box, "alpha_beta's slider": ratio.slider}
+    assert ratio.tooltip is None
+    for name, widget in ({**widgets, **parts}).items():
+        if name != "style_layers":
+            assert widget.tooltip.lower() == OPTIONS[name.partition("'")[0]].help.lower()
 
 
 def test_an_error_in_the_background_stands_on_the_page(app):

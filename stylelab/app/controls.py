@@ -76,8 +76,9 @@ class Controls(widgets.VBox):
             raise SettingError("the playground works at one size; levels must be 1")
         if unknown := sorted(set(settings.style_layers) - set(STYLE_LAYERS)):
             raise SettingError(f"there is no control for style layer {unknown[0]}")
-        if not 1e-12 <= (1.0 if settings.alpha_beta is None else settings.alpha_beta) <= 1e12:
-            raise SettingError(f"a log slider cannot show alpha/beta {settings.alpha_beta:g}")
+        ratio = settings.alpha_beta
+        if ratio is not None and not 1e-12 <= ratio <= 1e12:
+            raise SettingError(f"a log slider cannot show alpha/beta {ratio:g}")
         for name, value in settings.as_dict().items():
             widget = self.by_setting.get(name)
             if isinstance(widget, widgets.Dropdown) and value not in widget.options:
@@ -128,8 +129,7 @@ class RatioChoice(widgets.HBox):
 
     value = traitlets.Float(None, allow_none=True)
 
-    def __init__(self, option: Option) -> None:
-        tip = option.help[0].upper() + option.help[1:]
+    def __init__(self, option: Option, tip: str) -> None:
         self.box = widgets.Checkbox(False, description=option.label, indent=False, tooltip=tip)
         least, most = (round(math.log10(end)) for end in option.usual)
         self.slider = widgets.FloatLogSlider(
@@ -147,7 +147,6 @@ class RatioChoice(widgets.HBox):
         self.slider.observe(self._read, "value")
         super().__init__([self.box, self.slider])
         self.add_class("layer")
-        self.tooltip = tip
         self.observe(self._show, "value")
 
     def _read(self, _: object) -> None:
@@ -169,7 +168,7 @@ def _widget(option: Option, choices: tuple[str, ...]) -> widgets.Widget:
     if option.kind is dict:
         return LayerWeights(option)
     if option.unset:
-        return RatioChoice(option)
+        return RatioChoice(option, tip)
     if option.kind is int:
         return widgets.BoundedIntText(min=option.least, max=option.most, **look)
     if option.kind is str:

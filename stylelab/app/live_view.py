@@ -90,6 +90,8 @@ def curves(
     for i, name in enumerate([*names, "total"]):
         colour = "currentColor" if name == "total" else COLOURS[i % (len(COLOURS) - 1)]
         style = f'stroke="{colour}" stroke-width="{2.2 if name == "total" else 1.3}"'
+        if len(COLOURS) - 1 <= i < len(names):
+            style += ' stroke-dasharray="4 3"'  # the colours begin again
         points = " ".join(
             f"{x(step):.1f},{y(math.log10(max(row[name], 10**low))):.1f}"
             for step, row in shown
