@@ -163,6 +163,12 @@ class Objective:
                     losses[name][images] += value.detach().to(image.dtype)
         return losses, gradient
 
+    @torch.no_grad()
+    def losses(self, image: Tensor) -> Losses:
+        """Each term's weighted losses `(N,)` of `image` `(N, 3, H, W)`, without a gradient."""
+        every = torch.arange(len(image), device=image.device)
+        return dict(self._losses(image.to(self.network.dtype), every, set(self.layers)))
+
     def _losses(self, part: Tensor, images: Tensor, layers: set[str]) -> list[tuple[str, Tensor]]:
         """The weighted losses of a part of the batch, with the names of their terms."""
 

@@ -81,10 +81,18 @@ class Frequencies:
         return _over_both_axes(_cosines, plane) * self._gain(z)
 
     def _matrix(self, like: Tensor) -> Tensor:
-        return torch.tensor(self.colours, device=like.device, dtype=like.dtype)
+        return _matrix(self.colours, like.device, like.dtype)
 
     def _gain(self, like: Tensor) -> Tensor:
         return _gain(*like.shape[2:], self.power, like.device, like.dtype)
+
+
+@lru_cache(maxsize=8)
+def _matrix(
+    rows: tuple[tuple[float, ...], ...], device: torch.device, dtype: torch.dtype
+) -> Tensor:
+    """Kept on its device: a step would copy it there anew, twice."""
+    return torch.tensor(rows, device=device, dtype=dtype)
 
 
 @lru_cache(maxsize=8)

@@ -184,16 +184,11 @@ def balance(network: VGG, one: Transfer) -> Transfer:
     if one.alpha_beta is not None:
         return one
     objective = transfer_objective(network, [replace(one, alpha_beta=1.0)])
-    content, *others = objective.terms
+    losses = objective.losses(_place(network, one.content))
+    style = sum(float(loss) for name, loss in losses.items() if name.startswith("style"))
+    content = objective.terms[0]
     flat = content.target.mean((2, 3), keepdim=True).expand_as(content.target)
-    first, style = torch.tensor([0], device=flat.device), 0.0
-    spread = float(content.loss(flat, first, network))
-    with torch.no_grad():
-        for layer, maps in network.features_by_layer(
-            _place(network, one.content), objective.layers
-        ):
-            matched = [term for term in others if term.layer == layer]
-            style += sum(float(term.weight * term.loss(maps, first, network)) for term in matched)
+    spread = float(content.loss(flat, torch.tensor([0], device=flat.device), network))
     share = BALANCE * 10 ** (4 * (0.5 - one.strength))
     return replace(one, alpha_beta=share * style / max(spread, 0.01))  # blank below that
 

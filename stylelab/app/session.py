@@ -195,12 +195,12 @@ class Session:
         content, style = (resize(image, settings.size) for image in self._images)
         image = transfer_start(network, [settings.as_transfer(content, style)])
         steps, hooks = OPTIONS["steps"].most, [*network.hooks, self._hook]
-        how = {"parametrisation": settings.parametrisation}
+        how = {"parametrisation": settings.parametrisation, "hooks": hooks, "progress": False}
         while True:
             self._in_force, self._first = settings.objective, self._now.step
             objective = transfer_objective(network, [settings.as_transfer(content, style)])
             self.alpha_beta = float(objective.terms[0].weight[0])
-            optimise(objective, image, steps, hooks=hooks, progress=False, **how)
+            optimise(objective, image, steps, **how)
             with self._condition:
                 image, settings = self._now.state.image, self._now.settings
                 if self._stopping or settings.objective == self._in_force:

@@ -44,9 +44,8 @@ def transfer_coarse_to_fine(
             f"with {levels} levels the smallest image has a side of {smallest} pixels, and "
             f"{network.name} needs at least {least}: choose fewer levels or larger images"
         )
-    options = {"steps": steps, "progress": progress, "hooks": hooks}
-    options["parametrisation"], seconds, start = parametrisation, 0.0, None
-    transfers = [balance(network, one) for one in transfers]
+    transfers, seconds, start = [balance(network, one) for one in transfers], 0.0, None
+    how = {"parametrisation": parametrisation, "progress": progress, "hooks": hooks}
     for level in reversed(range(levels)):
         half = {key: _halved(image, level) for key, image in images.items()}
         smaller = [
@@ -55,7 +54,7 @@ def transfer_coarse_to_fine(
         ]
         if start is not None:
             start = resize(start, tuple(smaller[0].content.shape[2:]))
-        result = transfer_batch(network, smaller, start=start, **options)
+        result = transfer_batch(network, smaller, steps=steps, start=start, **how)
         start, seconds = result.images, seconds + result.seconds
         if result.interrupted:
             break

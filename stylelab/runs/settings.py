@@ -138,8 +138,8 @@ class Settings:
     @property
     def objective(self) -> tuple:
         """What the objective depends on: equal for equal objectives."""
-        chosen = self.strength if self.alpha_beta is None else None, self.alpha_beta
-        return *chosen, self.content_layer, self.style_weights, self.tv_weight
+        weighed = ("strength", self.strength) if self.alpha_beta is None else self.alpha_beta
+        return weighed, self.content_layer, self.style_weights, self.tv_weight
 
     @property
     def dial(self) -> str:
