@@ -102,8 +102,19 @@ def test_training_visits_what_optimisation_passes_through(tiny_network, tmp_path
     with monkeypatch.context() as patch, pytest.raises(TypeError):
         patch.setattr(training.tqdm, "write", None)  # it ends at the first checkpoint
         training.train(teacher, folder, tmp_path / "parts", recipe)
+    kept = tmp_path / "parts" / "visited"
+    (kept / "0000002.safetensors").write_bytes(b"of another run, which visited at other steps")
+    (kept / "0000001.safetensors").rename(kept / "away")
+    with pytest.raises(SettingError, match=r"0000001\.safetensors is missing"):
+        training.train(teacher, folder, tmp_path / "parts", recipe)
+    (kept / "away").rename(kept / "0000001.safetensors")
     training.train(teacher, folder, tmp_path / "parts", recipe)
     assert curve(tmp_path / "whole") == curve(tmp_path / "parts")
+    every_step = Recipe(steps=2, **SMALL | {"forced_steps": 0, "visit_every": 1})
+    training.train(teacher, folder, tmp_path / "every", every_step)
+    assert len(list((tmp_path / "every" / "visited").iterdir())) == 2
+    with pytest.raises(SettingError, match="side of 130 pixels"):
+        crops.Crops(crops.split(folder)[0], 32).plain(1, 0, 130)
 
 
 def test_half_of_a_batch_are_visited_images(photographs):

@@ -10,9 +10,8 @@ record.
 import argparse
 
 from stylelab import Transfer, figures, gallery, load, transfer_batch
-from stylelab.figures.measures import as_saved, style_losses
+from stylelab.figures.measures import style_loss
 from stylelab.optimisation import Result
-from stylelab.vgg import STYLE_LAYERS
 
 RATIO = {"paper": 1e-3, "embedded": 1e-2}  # alpha/beta, one for all five artworks
 
@@ -21,8 +20,8 @@ def judged(network, results: dict[str, Result], styles: dict) -> dict[str, float
     """Mean style loss of each result's saved pictures as `network` measures it, and their ratio."""
     facts = {}
     for name, result in results.items():
-        pairs = zip(as_saved(result.images).split(1), styles.values(), strict=True)
-        losses = [sum(style_losses(network, *pair).values()) / len(STYLE_LAYERS) for pair in pairs]
+        pairs = zip(result.images.split(1), styles.values(), strict=True)
+        losses = [style_loss(network, *pair) for pair in pairs]
         facts[f"style of {name}"] = sum(losses) / len(losses)
     own, other = facts.values()
     return facts | {"ratio": other / own}

@@ -17,7 +17,7 @@ from itertools import product
 from pathlib import Path
 
 from stylelab import gallery, load
-from stylelab.figures.measures import as_saved, style_losses
+from stylelab.figures.measures import style_loss
 from stylelab.files.local import atomic
 from stylelab.lbfgs import lbfgs
 from stylelab.optimisation import optimise
@@ -53,7 +53,7 @@ def measure(network, judge, way, content, style, init: str, steps: int) -> dict:
     found = {"losses": result.losses[:, 0].cummin(0).values.tolist()}
     found |= {"saved": float(sum(result.final.values())), "seconds": result.seconds}
     if judge:
-        found["judged"] = sum(style_losses(judge, as_saved(result.images), style).values()) / 5
+        found["judged"] = style_loss(judge, result.images, style)
     return found
 
 

@@ -43,15 +43,12 @@ class Crops:
         self.size = size
         whole = [to_dtype(load_image(file)[0], torch.uint8, scale=True) for file in files]
         halves = [resize(image, [side // 2 for side in image.shape[1:]]) for image in whole]
-        self.images = [image for image in whole + halves if min(image.shape[1:]) >= size]
-        if not self.images:
-            raise SettingError(f"no training image has a side of {size} pixels or more")
+        self.images = _large_enough(whole + halves, size)
         self.jitter = v2.ColorJitter(brightness=0.3, contrast=0.2, saturation=0.2, hue=0.05)
 
     def plain(self, count: int, seed: int, size: int) -> Tensor:
         """Random crops as they are, `(count, 3, size, size)` in [0, 1]."""
-        large = [image for image in self.images if min(image.shape[1:]) >= size]
-        return _random_crops(large, count, seed, size)
+        return _random_crops(_large_enough(self.images, size), count, seed, size)
 
     def batch(self, count: int, seed: int, visited: Sequence[Tensor] = ()) -> Tensor:
         """`(count, 3, size, size)` in [0, 1]: crops of photographs and of `visited` images.
@@ -70,6 +67,14 @@ class Crops:
         if visited:
             crops = torch.cat([crops, _random_crops(visited, count // 2, seed, self.size)])
         return crops.contiguous(memory_format=torch.channels_last)
+
+
+def _large_enough(images: Sequence[Tensor], size: int) -> list[Tensor]:
+    """Those of which a crop can be taken; SettingError if there are none."""
+    large = [image for image in images if min(image.shape[1:]) >= size]
+    if not large:
+        raise SettingError(f"no training image has a side of {size} pixels or more")
+    return large
 
 
 def _random_crops(images: Sequence[Tensor], count: int, seed: int, size: int) -> Tensor:

@@ -87,9 +87,10 @@ def train(teacher: VGG, images: Path, output: Path, recipe: Recipe) -> VGG:
         for name, part in parts.items():
             part.load_state_dict(saved[name])
         start, curve = saved["step"], saved["curve"]
-    visited = Visited(teacher, output / "visited", start)
+    visits = range(1, recipe.steps + 1, recipe.visit_every) if recipe.visit_every else range(0)
+    visited = Visited(teacher, output / "visited", [step for step in visits if step <= start])
     for step in tqdm(range(start + 1, recipe.steps + 1), initial=start, total=recipe.steps):
-        if recipe.visit_every and step % recipe.visit_every == 1:
+        if step in visits:
             visited.update(step, crops, averaged.module.student, files)
         seed = recipe.seed * 10**7 + step - 1
         batch = crops.batch(recipe.batch_size, seed, visited.images).to(device)

@@ -6,7 +6,7 @@ photograph, by the teacher or by the student as it is.
 """
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from stylelab.distil import readouts
 from stylelab.distil.crops import Crops
+from stylelab.errors import SettingError
 from stylelab.files.local import atomic
 from stylelab.lbfgs import State
 from stylelab.optimisation import Run, optimise
@@ -33,14 +34,22 @@ class Visited:
     Args:
         teacher: the teacher of the run.
         folder: where the images are kept.
-        step: the step that the run resumes at; files of later steps are of no use.
+        steps: those before which the run visited before it was interrupted; files of other steps
+            are of other runs.
+
+    Raises:
+        SettingError: if the file of a step is missing.
     """
 
-    def __init__(self, teacher: VGG, folder: Path, step: int) -> None:
+    def __init__(self, teacher: VGG, folder: Path, steps: Iterable[int]) -> None:
         self.teacher, self.folder, self.images = teacher, folder, []
-        for file in sorted(folder.glob("*.safetensors")):
-            if int(file.stem) <= step:
-                self.images += load_file(file)["images"]
+        for file in map(self._file, steps):
+            if not file.exists():
+                raise SettingError(f"{file} is missing; without it the run cannot be continued")
+            self.images += load_file(file)["images"]
+
+    def _file(self, step: int) -> Path:
+        return self.folder / f"{step:07}.safetensors"
 
     def update(self, step: int, crops: Crops, student: VGG, files: Sequence[Path]) -> None:
         """Visit with the teacher and with the student as it is at `step`, and keep the images.
@@ -57,7 +66,7 @@ class Visited:
             contents, styles = crops.plain(2 * COUNT, seed, crops.size * 3 // 2).chunk(2)
             found.append(visit(network, contents, styles, step // 2 + number))
         images = torch.cat(found)
-        with atomic(self.folder / f"{step:07}.safetensors") as path:
+        with atomic(self._file(step)) as path:
             path.write_bytes(save({"images": images}))
         self.images += images
 

@@ -9,11 +9,10 @@ import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
 from torch import Tensor
 
 from stylelab.figures import measures
-from stylelab.vgg import CONTENT_LAYER, STYLE_LAYERS, VGG, resize
+from stylelab.vgg import CONTENT_LAYER, STYLE_LAYERS, VGG
 
 
 @dataclass(frozen=True)
@@ -225,32 +224,14 @@ def figure6(e: Evidence) -> Iterator[Claim]:
     )
 
 
-def _brightness_distance(image: Tensor, other: Tensor) -> float:
-    """Mean difference of two pictures' luminance at the same ranks, from darkest to brightest."""
-    from skimage.color import rgb2gray
-
-    pair = (rgb2gray(x[0].permute(1, 2, 0).double().numpy()) for x in (image, other))
-    ours, theirs = (np.quantile(grey, np.linspace(0, 1, 101)) for grey in pair)
-    return float(np.abs(ours - theirs).mean())
-
-
-def _sky_light(image: Tensor, day: Tensor) -> float:
-    """The share of its light, which is linear, that the brightest third of `day` has in `image`."""
-    from skimage.color import rgb2xyz
-
-    pair = (resize(image, day.shape[2:]), day)
-    after, before = (rgb2xyz(x[0].permute(1, 2, 0).double().numpy())[..., 1] for x in pair)
-    sky = before >= np.quantile(before, 2 / 3)
-    return float(after[sky].mean() / before[sky].mean())
-
-
 def figure7(e: Evidence) -> Iterator[Claim]:
     (edges,), (other,) = (e.each(measures.edge_agreement, part) for part in ("content", "style"))
     (after,) = e.each(measures.colour_distance, "style")
     day, night = e.images["content"], e.images["style"]
     before = measures.colour_distance(day, night)
-    (light,), (sky,) = e.each(_brightness_distance, "style"), e.each(_sky_light, "content")
-    daylight = _brightness_distance(day, night)
+    (light,) = e.each(measures.brightness_distance, "style")
+    (sky,) = e.each(measures.sky_light, "content")
+    daylight = measures.brightness_distance(day, night)
     yield Claim(
         "Horizon and buildings stay: edges agree with the photograph by day (above 0.3), more "
         "than with the one by night",

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -52,9 +51,7 @@ class Lab:
         self.parameters |= {"steps": steps, **others, "seed": seed, "device": device}
         self.network = networks.load(network, device=pick_device(device))
         self.cast, self.output, self.records = gallery.cast(images), Path(output), {}
-        threads = torch.get_num_threads()
-        words = "1 thread" if threads == 1 else f"{threads} threads"
-        print(f"{self.network.name} on {self.network.device}, {words}")
+        print(f"{self.network.name} on {self.network.device}, {records.threads()}")
         print(records.versions())
 
     def open(self, part: str, size: int | None = None) -> Tensor:

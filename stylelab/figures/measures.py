@@ -18,12 +18,16 @@ from stylelab.vgg import STYLE_LAYERS, VGG, resize
 RIM = 3  # pixels from the border to the pixel that it is compared with, the fourth
 
 
+def _array(image: Tensor) -> np.ndarray:
+    """A picture as scikit-image takes it: `(H, W, 3)`, float64."""
+    return image[0].permute(1, 2, 0).double().numpy()
+
+
 def _grey(image: Tensor, other: Tensor) -> tuple[np.ndarray, np.ndarray]:
     """The luminance `(H, W)` of two pictures, at the second's size."""
     from skimage.color import rgb2gray
 
-    pair = torch.cat([resize(image, other.shape[2:]), other]).permute(0, 2, 3, 1)
-    return tuple(map(rgb2gray, pair.double().numpy()))
+    return rgb2gray(_array(resize(image, other.shape[2:]))), rgb2gray(_array(other))
 
 
 def _pearson(a: np.ndarray, b: np.ndarray) -> float:
@@ -64,6 +68,25 @@ def colour_distance(image: Tensor, other: Tensor) -> float:
     return float(torch.dist(*pair))
 
 
+def brightness_distance(image: Tensor, other: Tensor) -> float:
+    """Mean difference of two pictures' luminance at the same ranks, from darkest to brightest."""
+    from skimage.color import rgb2gray
+
+    ranks = np.linspace(0, 1, 101)
+    ours, theirs = (np.quantile(rgb2gray(_array(x)), ranks) for x in (image, other))
+    return float(np.abs(ours - theirs).mean())
+
+
+def sky_light(image: Tensor, day: Tensor) -> float:
+    """The share of its light, which is linear, that the brightest third of `day` has in `image`."""
+    from skimage.color import rgb2xyz
+
+    pair = (resize(image, day.shape[2:]), day)
+    after, before = (rgb2xyz(_array(x))[..., 1] for x in pair)
+    sky = before >= np.quantile(before, 2 / 3)
+    return float(after[sky].mean() / before[sky].mean())
+
+
 def _measured(network: VGG, image: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
     """Per layer, what the network measures at every position, `(m, M_l)`, in float64."""
     with torch.no_grad():
@@ -75,16 +98,19 @@ def _measured(network: VGG, image: Tensor, layers: Iterable[str]) -> dict[str, T
     return found
 
 
+def _grams(network: VGG, image: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
+    """Per layer the Gram matrix over M_l, from its definition."""
+    found = _measured(network, image, layers).items()
+    return {layer: rows @ rows.T / rows.shape[1] for layer, rows in found}
+
+
 def style_distances(
     network: VGG, image: Tensor, other: Tensor, layers: Iterable[str]
 ) -> dict[str, float]:
     """Per layer ||G - A|| / (||G|| + ||A||) of the Gram matrices over M_l: 0 (the same) to 1."""
-    pair = [_measured(network, picture, layers) for picture in (image, other)]
-    distances = {}
-    for layer in pair[0]:
-        g, a = (rows[layer] @ rows[layer].T / rows[layer].shape[1] for rows in pair)
-        distances[layer] = float((g - a).norm() / (g.norm() + a.norm()))
-    return distances
+    ours, theirs = (_grams(network, picture, layers) for picture in (image, other))
+    pairs = {layer: (gram, theirs[layer]) for layer, gram in ours.items()}
+    return {layer: float((g - a).norm() / (g.norm() + a.norm())) for layer, (g, a) in pairs.items()}
 
 
 def style_distance(network: VGG, image: Tensor, other: Tensor, layers: Iterable[str]) -> float:
@@ -108,12 +134,15 @@ def style_losses(
     0 for the same style, without an upper end; 0.1 to 1 between most halves of one painting, as
     between pictures that have little in common.
     """
-    pair = [_measured(network, picture, layers) for picture in (image, other)]
-    losses = {}
-    for layer in pair[0]:
-        g, a = (rows[layer] @ rows[layer].T / rows[layer].shape[1] for rows in pair)
-        losses[layer] = float((g - a).square().sum()) / network.units[layer] ** 2
-    return losses
+    ours, theirs = (_grams(network, picture, layers) for picture in (image, other))
+    apart = {layer: float((gram - theirs[layer]).square().sum()) for layer, gram in ours.items()}
+    return {layer: value / network.units[layer] ** 2 for layer, value in apart.items()}
+
+
+def style_loss(network: VGG, image: Tensor, other: Tensor) -> float:
+    """Mean of `style_losses` over the style layers, of two pictures as saved in 8 bits."""
+    losses = style_losses(network, as_saved(image), as_saved(other))
+    return sum(losses.values()) / len(losses)
 
 
 def rim(image: Tensor) -> float:
@@ -138,7 +167,7 @@ def _planes(image: Tensor) -> tuple[np.ndarray, ...]:
     """Luminance, 0 to 1, and two planes of chroma, -0.5 to 0.5, `(H, W)` each (Y'PbPr)."""
     from skimage.color import rgb2ypbpr
 
-    return tuple(rgb2ypbpr(image[0].permute(1, 2, 0).double().numpy()).transpose(2, 0, 1))
+    return tuple(rgb2ypbpr(_array(image)).transpose(2, 0, 1))
 
 
 def picture_measure(

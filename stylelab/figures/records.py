@@ -22,6 +22,7 @@ import stylelab
 from stylelab import gallery
 from stylelab.errors import SettingError
 from stylelab.figures.claims import Evidence, check
+from stylelab.figures.measures import as_saved
 from stylelab.files.local import atomic, sha256_of
 from stylelab.images import save_image
 from stylelab.optimisation import Result
@@ -65,7 +66,7 @@ def make_record(
         "threads": torch.get_num_threads(),
         "versions": versions(),
     }
-    saved = {name: panel.mul(255).round() / 255 for name, panel in panels.items()}
+    saved = {name: as_saved(panel) for name, panel in panels.items()}
     return record | {"claims": judge(record, network, saved)}
 
 
@@ -112,6 +113,12 @@ def numbers(claim: Mapping) -> list[str]:
 def listed(name: str, values: Sequence[float]) -> str:
     """Numbers and their name: `correlation: 0.1, 0.2`."""
     return f"{name}: {', '.join(f'{value:.3g}' for value in values)}"
+
+
+def threads() -> str:
+    """How many threads PyTorch computes with, in words."""
+    count = torch.get_num_threads()
+    return "1 thread" if count == 1 else f"{count} threads"
 
 
 def versions() -> dict[str, str]:
