@@ -18,7 +18,7 @@ from stylelab.losses import content_loss, gram_matrix, style_layer_loss, total_v
 from stylelab.vgg import VGG
 
 CPU_PIXELS = 2**18  # evaluated at a time on a CPU: maps of more do not stay in its caches
-RANGE = 10.0  # weight of pixels out of range, over that of all other terms together
+RANGE = 100.0  # weight of pixels out of range, over that of all other terms together
 Losses = dict[str, Tensor]  # "content conv4_2", "style conv1_1", ... to that weighted loss, (N,)
 
 

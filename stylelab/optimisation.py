@@ -76,13 +76,13 @@ class Result:
 
 
 def white_noise(height: int, width: int, seeds: Sequence[int]) -> Tensor:
-    """White noise, uniform in [0.4, 0.6], one image for each seed, `(N, 3, H, W)`.
+    """White noise, uniform in [0.475, 0.525], one image for each seed, `(N, 3, H, W)`.
 
-    An image depends on its seed alone. The paper does not give the noise's contrast; of noise of
-    full contrast, more grain is left after the same number of steps.
+    An image depends on its seed alone. The paper does not give the noise's contrast; the more there
+    is of it, the more grain is left after the same number of steps.
     """
     makers = [torch.Generator().manual_seed(seed) for seed in seeds]
-    return 0.4 + 0.2 * torch.stack([torch.rand(3, height, width, generator=m) for m in makers])
+    return 0.475 + 0.05 * torch.stack([torch.rand(3, height, width, generator=m) for m in makers])
 
 
 def show_progress(run: Run, states: Iterator[State]) -> Iterator[State]:

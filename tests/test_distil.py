@@ -148,14 +148,14 @@ def test_training_lowers_the_error_on_held_out_images(teacher, photographs, tmp_
     longer = {"steps": 60, "forced_steps": 40, "batch_size": 8, "checkpoint_every": 60}
     files, held_out = crops.split(photographs)
     sample = crops.Crops(files, 32).batch(64, -1)
-    untrained = matching.FeatureMatching(matching.build_student(), teacher, sample)
+    untrained = matching.FeatureMatching(matching.build_student("avg"), teacher, sample)
     before = training.held_out_errors(untrained, held_out)
     training.train(teacher, photographs, tmp_path, Recipe(**SMALL | longer))
     (after,) = curve(tmp_path)
     assert after.pop("step") == 60
     assert set(after) == set(before) and len(after) == 39  # 13 layers; readout and Gram at each
     for layer in ("conv1_2", "conv2_1", "conv2_2", "conv3_1"):
-        assert after[layer] < 0.8 * before[layer]
+        assert after[layer] < 0.85 * before[layer]
 
 
 def test_forced_layers_are_fed_the_teachers_features(tiny_network):
@@ -193,7 +193,9 @@ def silence(network, layer, filters):
 def test_silent_filters_of_the_teacher_are_no_targets(teacher):
     silence(teacher, "conv2_1", [1, 4])
     image = torch.rand(2, 3, 32, 32)
-    target = matching.FeatureMatching(matching.build_student(), teacher, image).targets["conv2_1"]
+    target = matching.FeatureMatching(matching.build_student("avg"), teacher, image).targets[
+        "conv2_1"
+    ]
     features = teacher(image, ["conv2_1"])["conv2_1"][:, [0, 2, 3, 5]]
     deviation = features.transpose(0, 1).flatten(1).std(1)
     found = target.of(teacher(image, ["conv2_1"])["conv2_1"])
@@ -233,7 +235,7 @@ def test_errors_in_the_readouts_space_are_shares_of_the_variances_there(tiny_net
 
 
 def test_free_filters_that_fell_silent_are_revived(teacher):
-    student, image = matching.build_student(), torch.rand(4, 3, 32, 32)
+    student, image = matching.build_student("avg"), torch.rand(4, 3, 32, 32)
     silence(student, "conv2_2", slice(None))
     match = matching.FeatureMatching(student, teacher, image)
     first, then = (len(match.targets[layer].active) for layer in ("conv2_2", "conv3_1"))
@@ -250,7 +252,7 @@ def test_free_filters_that_fell_silent_are_revived(teacher):
 
 
 def test_a_silent_filter_with_a_target_still_learns(teacher):
-    student = matching.build_student()
+    student = matching.build_student("avg")
     silence(student, "conv1_1", [0])
     image = torch.rand(2, 3, 32, 32)
     match = matching.FeatureMatching(student, teacher, image)
@@ -262,7 +264,7 @@ def test_a_silent_filter_with_a_target_still_learns(teacher):
 
 
 def test_a_narrow_student_predicts_a_wide_teacher_through_taps():
-    student, teacher = matching.build_student(), networks.load("random")
+    student, teacher = matching.build_student("avg"), networks.load("random")
     match = matching.FeatureMatching(student, teacher, torch.rand(1, 3, 32, 32))
     active = len(match.targets["conv1_1"].active)
     assert active > 16 and match.taps["conv1_1"].weight.shape == (active, 16, 1, 1)

@@ -191,4 +191,4 @@ def test_white_noise_depends_on_its_seed_alone():
     assert noise.shape == (2, 3, 20, 30) and torch.equal(noise[1:], white_noise(20, 30, [6]))
     assert not torch.equal(noise[0], noise[1])
     assert noise.min() >= 0.4 and noise.max() <= 0.6
-    assert noise.std() == pytest.approx(0.2 / 12**0.5, rel=0.05)
+    assert noise.std() == pytest.approx(0.05 / 12**0.5, rel=0.05)

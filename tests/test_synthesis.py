@@ -38,7 +38,7 @@ def test_content_reconstruction_finds_the_image_again(tiny_network):
 
 def test_style_reconstruction_matches_style_and_not_position(tiny_network):
     network, style = tiny_network(), picture()
-    subsets, asked = [["conv1_1"], ["conv1_1", "conv2_1"]], {"steps": 80, "progress": False}
+    subsets, asked = [["conv1_1"], ["conv1_1", "conv2_1"]], {"steps": 150, "progress": False}
     result = reconstruct_style(network, style, subsets, size=(32, 32), **asked)
     assert result.images.shape == (2, 3, 32, 32)
     found = network(result.images.double(), ["conv1_1"])["conv1_1"]
@@ -74,7 +74,7 @@ def test_starts(tiny_network):
     images = transfer_batch(network, asked, steps=0, progress=False).images.double()
     torch.testing.assert_close(images[:1], content, atol=1e-6, rtol=0)
     torch.testing.assert_close(images[1:2], resize(style, (32, 40)), atol=1e-6, rtol=0)
-    assert images[2].std() == pytest.approx(0.2 / 12**0.5, rel=0.05)
+    assert images[2].std() == pytest.approx(0.05 / 12**0.5, rel=0.05)
     given = transfer_batch(network, asked, steps=0, start=images.flip(0), progress=False).images
     torch.testing.assert_close(given.double(), images.flip(0))
 

@@ -9,18 +9,20 @@ from stylelab.errors import SettingError
 from stylelab.losses import content_loss, gram_matrix
 from stylelab.vgg import LAYERS, VGG
 
-# Wide enough for the teacher's active filters, with some to spare; about twice that before a
-# pooling, where average-pooled filters must stand in for the teacher's max pooling.
-WIDTHS = (16, 32, 32, 80, 64, 48, 48, 96, 96, 96, 80, 192, 112)
+# Just wide enough for the active filters of a VGG-19 of quarter width (see `is_silent`).
+WIDTHS = (16, 16, 28, 32, 60, 44, 36, 36, 80, 80, 64, 120, 100)
 STUDENT_WIDTHS = dict(zip(LAYERS, WIDTHS, strict=False))
-BEFORE_POOLING = ("conv1_2", "conv2_2", "conv3_4", "conv4_4")
 
 
-def build_student(seed: int = 0) -> VGG:
-    """A student with random weights (He initialisation), ready to be trained."""
+def build_student(pooling: str, seed: int = 0) -> VGG:
+    """A student with random weights (He initialisation), ready to be trained.
+
+    Its `pooling` should be its teacher's, "avg" or "max": with another one it cannot compute what
+    the teacher does.
+    """
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        student = VGG(STUDENT_WIDTHS, padding="reflect", pooling="avg", name="student")
+        student = VGG(STUDENT_WIDTHS, padding="reflect", pooling=pooling, name="student")
         for layer in student.layers:
             conv = student.get_submodule(layer).requires_grad_(True)
             nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
@@ -127,7 +129,7 @@ class FeatureMatching(nn.Module):
                 errors[f"{layer} readout"] = measure.readout_error(judged, target)
                 if not teacher_forcing:
                     errors[f"{layer} gram"] = measure.gram_error(predicted, target)
-            if teacher_forcing and layer not in BEFORE_POOLING and layer not in self.taps:
+            if teacher_forcing and layer not in self.taps:
                 x = torch.cat([target, x[:, count:]], 1)
         return errors
 

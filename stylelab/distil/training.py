@@ -1,10 +1,9 @@
 """Training a small network that stands in for a large one: how `vgg19-mini` was made.
 
-The student is a narrow VGG-19 with the paper's average pooling. From random weights it learns to
-predict the teacher's feature maps at every layer that both have. At first each layer is fed the
-teacher's features, so that no layer waits for the ones before it; only after a pooling it gets the
-student's own, since average pooling must learn to do what the teacher's max pooling does. Later the
-student is fed its own features throughout, and all layers learn together.
+The student is a narrow VGG-19 with its teacher's pooling. From random weights it learns to predict
+the teacher's feature maps at every layer that both have. At first each layer is fed the teacher's
+features, so that no layer waits for the ones before it. Later the student is fed its own features
+throughout, and all layers learn together.
 """
 
 import json
@@ -64,7 +63,9 @@ def train(teacher: VGG, images: Path, output: Path, recipe: Recipe) -> VGG:
     settings = asdict(recipe) | {"teacher": f"{teacher.name} {teacher.sha256} {teacher.pooling}"}
     settings |= {"files": [file.name for file in files]}
     crops = Crops(files, recipe.crop_size)
-    student = build_student(recipe.seed).to(device, memory_format=torch.channels_last)
+    student = build_student(teacher.pooling, recipe.seed).to(
+        device, memory_format=torch.channels_last
+    )
     matching = FeatureMatching(student, teacher, crops.batch(64, seed=-1).to(device))
     if recipe.start_from:
         earlier = networks.load(recipe.start_from, device=device)
