@@ -46,7 +46,7 @@ def content_reconstructions():
 
 def style_reconstructions():
     art = open_("swirling_night")[..., :16, :16].repeat(1, 1, 8, 8)
-    start, painted = 0.5 + noise(0.05, art), art.roll((8, 5), (2, 3))
+    start, painted = 0.5 + noise(0.05, art), art.roll((8, 8), (2, 3))
     shares = (0.99, 0.9925, 0.995, 0.9975, 1.0)
     panels = {k: blend(start, painted, s) for k, s in zip("abcde", shares, strict=True)}
     return {"panels": panels, "images": {"style": art}}
@@ -173,7 +173,7 @@ BROKEN = [  # figure, how it is broken, which of its claims then fail
     ("figure3", replaced(B=lambda e: e["panels"]["B"].roll((20, 30), (2, 3))), [1]),
     ("figure4", reordered, [0, 1]),
     ("figure4", replaced(**{"1e-01": lambda e: e["panels"]["1e-03"]}), [0, 1]),
-    ("preprint_figure3", reordered, [0, 1, 2]),
+    ("preprint_figure3", reordered, [0, 1, 2, 3]),
     (
         "preprint_figure3",
         replaced(**{"conv3_1_1e-05": lambda e: e["panels"]["conv1_1_1e-05"]}),

@@ -189,7 +189,7 @@ def test_a_named_network_is_downloaded_checked_and_used(plain, tmp_path, monkeyp
 def test_the_embedded_network_is_the_one_shipped(monkeypatch):
     network, source = networks.load("vgg19-mini"), networks.info("vgg19-mini")
     assert network.sha256 == source.sha256
-    assert network.pooling == "avg" and network.padding == "reflect" and network.layers == ALL
+    assert network.pooling == "max" and network.padding == "reflect" and network.layers == ALL
     assert all(network.readout(layer) is not None for layer in ALL)
     assert [network.units[layer] for layer in STYLE_LAYERS] == [64, 128, 256, 512, 512]
     damaged = SimpleNamespace(**vars(source) | {"sha256": "0" * 64})

@@ -27,8 +27,6 @@ from stylelab.files.local import atomic
 from stylelab.images import load_image
 from stylelab.vgg import VGG
 
-EMPHASIS = {"conv2_1": 2.0, "conv3_1": 2.0, "conv5_1": 2.0}  # weights of these layers' errors
-
 
 @torch.no_grad()
 def held_out_errors(matching: FeatureMatching, files: list[Path]) -> dict[str, float]:
@@ -98,7 +96,7 @@ def train(teacher: VGG, images: Path, output: Path, recipe: Recipe) -> VGG:
         errors = matching.errors(batch, teacher_forcing=step <= recipe.forced_steps)
         optimiser.zero_grad()
         # log(1 + error) is nearly a small error, and tames the Gram errors of unusual crops.
-        sum(EMPHASIS.get(n[:7], 1.0) * torch.log1p(e) for n, e in errors.items()).backward()
+        sum(torch.log1p(error) for error in errors.values()).backward()
         optimiser.step()
         rates.step()
         averaged.update_parameters(matching)
