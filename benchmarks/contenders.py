@@ -26,8 +26,8 @@ def pair(size: int, device: torch.device) -> tuple[Tensor, Tensor]:
 
 
 def load(name: str, device: torch.device) -> VGG:
-    """A network, with the paper's average pooling."""
-    return networks.load(name, pooling="avg", device=device)
+    """A network, with its own pooling."""
+    return networks.load(name, device=device)
 
 
 def objective(network: VGG, content: Tensor, style: Tensor) -> Objective:

@@ -154,9 +154,10 @@ def test_curves_show_every_loss_from_the_start(result):
     assert axes.lines[1].get_ydata()[-1] == pytest.approx(
         float(result.losses[-1, 1] / result.losses[0, 1])
     )
-    bold = figures.curves({"thin": [1, 2], "thick": [3, 900]}, bold="thick").axes[0]
+    figure = figures.curves({"thin": [1, 2], "thick": [3, 900]}, bold="thick")
+    bold, (legend,) = figure.axes[0], figure.legends
     assert bold.lines[1].get_linewidth() > bold.lines[0].get_linewidth()
-    assert bold.get_legend().get_lines()[1].get_color() == bold.lines[1].get_color() == "black"
+    assert legend.get_lines()[1].get_color() == bold.lines[1].get_color() == "black"
     many = figures.curves({str(i): [1, 2] for i in range(9)}).axes[0].lines
     assert len({(line.get_color(), line.get_linestyle()) for line in many}) == 9
 

@@ -138,7 +138,8 @@ def curves(
         (line,) = axes.semilogy(values, label=label)
         if label == bold:
             line.set(color="black", linewidth=2)
-    for text in axes.legend(axes.lines, list(series), fontsize=8, frameon=False, ncols=2).texts:
+    beside = {"loc": "outside right upper", "fontsize": 8, "frameon": False}  # never on a curve
+    for text in figure.legend(axes.lines, list(series), **beside).texts:
         text.set_parse_math(False)
     axes.spines[["top", "right"]].set_visible(False)
     return figure
