@@ -34,7 +34,7 @@ verify: $(READY)
 	$(BIN)/stylelab verify $(or $(ARGS),build/$(QUICK) $(REFERENCE))
 
 gallery: $(READY)
-	$(BIN)/stylelab figures --jobs $(JOBS) --profile paper --network vgg19-mini $(ARGS)
+	$(BIN)/stylelab figures --jobs $(JOBS) --profile paper --network vgg19-mini --steps 300 $(ARGS)
 	$(BIN)/stylelab figures --jobs $(JOBS)
 	$(BIN)/python tools/gallery.py
 	$(BIN)/stylelab lecture build/paper-vgg19-mini figures/lecture.html --quality 75
