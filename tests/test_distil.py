@@ -339,6 +339,8 @@ def test_a_run_makes_a_network_that_loads_and_can_be_trained_further(
 
     start = {"start_from": str(tmp_path / "out" / "network.safetensors"), "learning_rate": 1e-9}
     further = run("further", **start, second_learning_rate=1e-9, average_decay=0.0)
+    shipped = (tmp_path / "further" / "network.safetensors").read_bytes()
+    assert b"network.safetensors" in shipped and str(tmp_path).encode() not in shipped
     kept = network.conv1_1.weight != 0
     torch.testing.assert_close(further.conv1_1.weight[kept], network.conv1_1.weight[kept])
     monkeypatch.setattr(matching, "STUDENT_WIDTHS", dict.fromkeys(network.widths, 8))

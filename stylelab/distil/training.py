@@ -134,7 +134,8 @@ def train_and_export(
     fitted |= {layer: fitted[layer] / shrunk[layer]["ratio"] ** 0.5 for layer in shrunk}
     readouts.attach(student, fitted, network.units)
     errors = readouts.relative_errors(student, fitted, network, held_out)
-    notes = {"recipe": asdict(recipe), "teacher": network.name, "relative_errors": errors}
+    told = asdict(recipe) | {"start_from": Path(recipe.start_from).name}  # no folder of a machine
+    notes = {"recipe": told, "teacher": network.name, "relative_errors": errors}
     notes["style_agreement"] = readouts.style_agreement(student, network, held_out)
     notes["held_out"] = [file.name for file in held_out]
     readouts.save(student, path, notes)
