@@ -18,7 +18,7 @@ class Canvas:
     """A figure and its footer; places are in inches from the lower left, above the footer."""
 
     def __init__(self, width: float, height: float, footer: str = "") -> None:
-        lines = textwrap.wrap(footer, int(17 * width))
+        lines = textwrap.wrap(footer, int(18 * width))
         below = 0.17 * len(lines) + 0.1 if lines else 0.0
         self.width, self.height, size = width, height, (width, height + below)
         self.figure = Figure(figsize=size, dpi=DPI, facecolor="white")
