@@ -28,6 +28,7 @@ def test_a_picture_is_like_itself(picture, tiny_network):
     assert measures.ssim(picture, picture) == pytest.approx(1)
     assert measures.correlation(picture, picture) == pytest.approx(1)
     assert measures.edge_agreement(picture, picture) == pytest.approx(1)
+    assert measures.detail_agreement(picture, picture) == pytest.approx(1)
     assert measures.colour_distance(picture, picture) == 0
     assert measures.style_distance(network, picture, picture, STYLE_LAYERS) == 0
     assert measures.content_distance(network, picture, picture, "conv4_2") == 0
@@ -46,10 +47,20 @@ def test_measures_of_a_known_difference(picture):
 def test_noise_makes_it_less_so(picture, noisy, tiny_network):
     network = tiny_network()
     assert measures.pixel_error(noisy, picture) == pytest.approx(0.1, abs=0.03)
-    for measure in (measures.ssim, measures.correlation, measures.edge_agreement):
+    kinds = measures.ssim, measures.correlation, measures.edge_agreement, measures.detail_agreement
+    for measure in kinds:
         assert 0.1 < measure(noisy, picture) < 0.99
     assert 0 < measures.style_distance(network, noisy, picture, STYLE_LAYERS) < 0.5
     assert measures.content_distance(network, noisy, picture, "conv4_2") > 0
+
+
+def test_detail_is_what_is_fine(picture):
+    """Large changes leave it as it is; a picture shifted by a few pixels has it elsewhere."""
+    ramp = torch.linspace(0, 0.3, picture.shape[3]).expand_as(picture)
+    assert measures.detail_agreement(picture + ramp, picture) > 0.98
+    assert measures.correlation(picture + ramp, picture) < 0.98
+    shift = picture.shape[3] // 20
+    assert abs(measures.detail_agreement(picture.roll(shift, 3), picture)) < 0.5
 
 
 def test_correlation_is_of_luminance_in_which_green_counts_most(picture):
