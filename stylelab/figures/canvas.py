@@ -5,6 +5,7 @@ import textwrap
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, Rectangle
 from matplotlib.path import Path
+from matplotlib.textpath import TextPath
 from torch import Tensor
 
 DPI = 128  # panels of two columns are then 617 pixels wide: 512 are shown as they are
@@ -12,17 +13,29 @@ DPI = 128  # panels of two columns are then 617 pixels wide: 512 are shown as th
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MAPS, GRAMS = "magma", "viridis"  # colour maps of even lightness, for any colour vision
 Box = tuple[float, float, float, float]  # x, y, width, height, in inches
+SMALL = 7.5  # points, of a footer
+
+
+def wrapped(text: str, width: float) -> list[str]:
+    """`text` in lines of at most `width` inches, if its words allow, in a footer's letters."""
+    lines: list[str] = []
+    for letters in range(int(20 * width), 10, -2):
+        lines = textwrap.wrap(text, letters)
+        paths = [TextPath((0, 0), line.replace("$", r"\$"), SMALL) for line in lines]
+        if all(path.get_extents().width <= 72 * width for path in paths):
+            break
+    return lines
 
 
 class Canvas:
     """A figure and its footer; places are in inches from the lower left, above the footer."""
 
     def __init__(self, width: float, height: float, footer: str = "") -> None:
-        lines = textwrap.wrap(footer, int(18 * width))
+        lines = wrapped(footer, width - 0.24)
         below = 0.17 * len(lines) + 0.1 if lines else 0.0
         self.width, self.height, size = width, height, (width, height + below)
         self.figure = Figure(figsize=size, dpi=DPI, facecolor="white")
-        look = {"fontsize": 7.5, "color": "0.35", "va": "bottom", "parse_math": False}
+        look = {"fontsize": SMALL, "color": "0.35", "va": "bottom", "parse_math": False}
         self.figure.text(0.12 / size[0], 0.06 / size[1], "\n".join(lines), **look)
         self.axes = self.figure.add_axes((0, 0, 1, 1))
         self.axes.set(xlim=(0, width), ylim=(-below, height), autoscale_on=False)
