@@ -16,7 +16,7 @@ REFERENCE := $(if $(wildcard figures/$(QUICK)),--reference figures/$(QUICK))
 help:
 	@echo "make figures   regenerate the figures into build/  (ARGS='--profile smoke' for a quick look)"
 	@echo "make verify    check build/$(QUICK) against the paper's claims  (ARGS='FOLDER' for another)"
-	@echo "make gallery   make anew what is committed: figures/ and the notebooks' outputs; takes hours,"
+	@echo "make gallery   make anew what is committed: figures/ and the notebooks' outputs; takes an hour or two,"
 	@echo "               goes on where it was interrupted  (ARGS='--size 384' for smaller pictures)"
 	@echo "make book      the notebooks as a website, with the outputs they were committed with: build/book/"
 	@echo "make lab       open the notebooks in JupyterLab"
