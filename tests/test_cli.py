@@ -223,7 +223,7 @@ def test_the_ends_of_a_range_belong_to_it(folder):
 def test_settings_agree_with_the_method():
     described = Settings().as_transfer(torch.rand(1, 3, 8, 8), torch.rand(1, 3, 8, 8))
     plain = synthesis.Transfer(described.content, described.style)
-    names = ("strength", "alpha_beta", "content_layer", "style_weights", "init", "seed")
+    names = ("strength", "alpha_beta", "content_layer", "layer_weights", "init", "seed")
     for name in (*names, "tv_weight"):
         assert getattr(described, name) == getattr(plain, name)
     for door in (synthesis.transfer, synthesis.transfer_batch):

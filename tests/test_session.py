@@ -224,9 +224,9 @@ def test_a_missing_network_layer_or_level_is_refused(make):
 
 
 def test_equal_weights_are_the_papers_and_zero_leaves_a_layer_out():
-    assert Settings().style_weights == dict.fromkeys(STYLE_LAYERS, 0.2)
+    assert Settings().layer_weights == dict.fromkeys(STYLE_LAYERS, 0.2)
     some = Settings(style_layers={"conv2_1": 1, "conv1_1": 3, "conv5_1": 0})
-    assert some.style_weights == {"conv1_1": 0.75, "conv2_1": 0.25}
+    assert some.layer_weights == {"conv1_1": 0.75, "conv2_1": 0.25}
     assert some.layers == ("conv4_2", "conv1_1", "conv2_1")
 
 

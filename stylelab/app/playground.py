@@ -200,7 +200,7 @@ class Playground(widgets.VBox):
     def _keep(self, _: object) -> None:
         now = self.session.snapshot()
         again = ", changed during the transfer" if now.changes else ""
-        layers = ", ".join(f"{layer} {w:.2f}" for layer, w in now.settings.style_weights.items())
+        layers = ", ".join(f"{layer} {w:.2f}" for layer, w in now.settings.layer_weights.items())
         facts = f"{now.settings.dial}{again}, {now.step} steps"
         caption = widgets.HTML(
             f"{picture(now.best, f'{self._title}, {facts}')}"

@@ -36,7 +36,8 @@ def transfer_coarse_to_fine(
     """
     if type(levels) is not int or levels < 1:
         raise SettingError(f"levels must be a whole number, 1 or more, got {levels!r}")
-    images = {id(image): image for one in transfers for image in (one.content, one.style)}
+    images = [image for one in transfers for image in (one.content, *(s.image for s in one.styles))]
+    images = {id(image): image for image in images}
     asked = {layer for one in transfers for layer in one.layers}
     smallest = min(side >> (levels - 1) for i in images.values() for side in i.shape[2:])
     if smallest < (least := network.min_size(asked)):
@@ -48,9 +49,10 @@ def transfer_coarse_to_fine(
     how = {"parametrisation": parametrisation, "progress": progress, "hooks": hooks}
     for level in reversed(range(levels)):
         half = {key: _halved(image, level) for key, image in images.items()}
+        styles = [[replace(s, image=half[id(s.image)]) for s in one.styles] for one in transfers]
         smaller = [
-            replace(one, content=half[id(one.content)], style=half[id(one.style)])
-            for one in transfers
+            replace(one, content=half[id(one.content)], style=style)
+            for one, style in zip(transfers, styles, strict=True)
         ]
         if start is not None:
             start = resize(start, tuple(smaller[0].content.shape[2:]))

@@ -125,7 +125,7 @@ class Settings:
             object.__setattr__(self, name, option.check(getattr(self, name), name))
 
     @property
-    def style_weights(self) -> dict[str, float]:
+    def layer_weights(self) -> dict[str, float]:
         """w_l of equation 5 for each style layer whose weight is above 0; they sum to 1."""
         used = {layer: weight for layer, weight in self.style_layers.items() if weight > 0}
         return {layer: weight / sum(used.values()) for layer, weight in used.items()}
@@ -133,13 +133,13 @@ class Settings:
     @property
     def layers(self) -> tuple[str, ...]:
         """The layers that are matched."""
-        return (self.content_layer, *self.style_weights)
+        return (self.content_layer, *self.layer_weights)
 
     @property
     def objective(self) -> tuple:
         """What the objective depends on: equal for equal objectives."""
         weighed = ("strength", self.strength) if self.alpha_beta is None else self.alpha_beta
-        return weighed, self.content_layer, self.style_weights, self.tv_weight
+        return weighed, self.content_layer, self.layer_weights, self.tv_weight
 
     @property
     def dial(self) -> str:
@@ -154,7 +154,7 @@ class Settings:
 
         names = ("strength", "alpha_beta", "content_layer", "init", "seed", "tv_weight")
         chosen = {name: getattr(self, name) for name in names}
-        return Transfer(content, style, style_layers=self.style_weights, **chosen)
+        return Transfer(content, style, style_layers=self.layer_weights, **chosen)
 
     def as_dict(self) -> dict[str, object]:
         """The settings by name, of types that JSON knows."""
