@@ -177,9 +177,9 @@ def test_what_lies_beyond_a_control_widens_it(app, tmp_path):
     assert "other.png holds no settings" in said(app)
 
 
-def test_every_declared_setting_has_a_control_and_a_tip_but_levels(app):
+def test_every_declared_setting_has_a_control_and_a_tip_but_two(app):
     widgets = app.controls.by_setting
-    assert set(widgets) == set(OPTIONS) - {"levels"}
+    assert set(widgets) == set(OPTIONS) - {"levels", "style_weights"}
     ratio = widgets["alpha_beta"]  # of two widgets; JupyterLab cannot show a box with a tip
     parts = {"alpha_beta": ratio.box, "alpha_beta's slider": ratio.slider}
     assert ratio.tooltip is None

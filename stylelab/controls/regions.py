@@ -30,8 +30,8 @@ Mask = Tensor | None  # None: everywhere
 def check_mask(mask: object, image: Tensor, name: str) -> None:
     """SettingError unless `mask` is a mask `(1, 1, h, w)` for `image` `(1, 3, H, W)`.
 
-    It must be floating point in [0, 1], not 0 everywhere, and of the image's aspect ratio, to a
-    pixel of rounding; `name` begins the message.
+    It must be floating point in [0, 1], not 0 everywhere, and of the image's aspect ratio, to two
+    pixels, as sizes are rounded; `name` begins the message.
     """
     wrong = ""
     if not isinstance(mask, Tensor) or not mask.is_floating_point():
@@ -46,7 +46,7 @@ def check_mask(mask: object, image: Tensor, name: str) -> None:
     if not mask.any():
         raise SettingError(f"{name} is black everywhere, and marks no region; paint it white there")
     (h, w), (height, width) = mask.shape[2:], image.shape[2:]
-    if abs(h * width - w * height) > max(h, w, height, width):
+    if abs(h * width - w * height) > 2 * max(h, w, height, width):
         raise SettingError(
             f"{name} has {w} x {h} pixels, and its image {width} x {height}: a mask must have the "
             "aspect ratio of its image"

@@ -24,6 +24,7 @@ PAIRS = 2 * 20  # s and y of the default history
 VECTORS = 15  # others of an image's size: iterates, gradients, directions, and temporary ones
 # Maps held at the peak for each that is computed: features, gradients, copies with an edge.
 MAPS = {"zeros": 1.75, "reflect": 2.7}
+LOOKING = 4  # maps of the first layers at the peak, where a style is only looked at
 LOADING = 32  # bytes for each pixel of a file while it is decoded
 CGROUP = "/sys/fs/cgroup"
 
@@ -49,21 +50,25 @@ def needed_for_files(
     network: VGG,
     layers: Iterable[str],
     content: tuple[int, int],
-    style: tuple[int, int],
+    styles: Sequence[tuple[int, int]],
     size: int | None,
     device: str = "cpu",
+    style_size: int | None = None,
 ) -> tuple[float, tuple[int, int]]:
     """Bytes at the peak of a whole transfer, and its (width, height), from its files' sizes alone.
 
     Args:
-        content, style: (width, height) of the files, as their headers say.
-        size: the longer side that both are resized to; None keeps their sizes.
+        content, styles: (width, height) of the files, as their headers say.
+        size: the longer side that all are resized to; None keeps their sizes.
+        style_size: the styles', if it is another.
     """
-    (width, height), resized_style = (_resized(sides, size) for sides in (content, style))
-    loading = LOADING * max(math.prod(content), math.prod(style))
-    images = 3 * FLOAT * (width * height + math.prod(resized_style))
+    width, height = _resized(content, size)
+    resized = [math.prod(_resized(sides, style_size or size)) for sides in styles]
+    loading = LOADING * max(map(math.prod, (content, *styles)))
+    images = 3 * FLOAT * (width * height + sum(resized))
     run = needed(network, layers, (1, 3, height, width), device)
-    return max(loading, run) + images, (width, height)
+    looking = FLOAT * LOOKING * network.widths["conv1_1"] * max(resized)
+    return max(loading, run, looking) + images, (width, height)
 
 
 def _resized(sides: tuple[int, int], size: int | None) -> tuple[int, int]:
