@@ -10,9 +10,9 @@ of gamma-coded sRGB. Where Y' changes and chroma does not, R', G' and B' change 
 
 **The root.** `match_colours` maps x to A (x - mean) + mean' with A = C'^(1/2) C^(-1/2). Any A with
 A C A^T = C' gives the same mean and covariance, Cholesky factors as well: A = L' L^-1. Cholesky's
-depends on the order of red, green and blue, and turns colours further: between 20 pairs of gallery
-images it moves a pixel by MOVED_CHOLESKY on average, the symmetric root by MOVED_ROOT, and leaves
-CLIP_CHOLESKY of the values outside [0, 1] against CLIP_ROOT.
+depends on the order of the channels: for 45 pairs of a photograph and a painting of the gallery,
+blue first gives colours that differ by 0.14 from those with red first, in root mean square. They
+also move further from the painting's, by 0.131 against 0.121; as many values, 8 %, leave [0, 1].
 """
 
 from collections.abc import Sequence

@@ -5,10 +5,10 @@ Transfer (2017), section 4. A mask is `(1, 1, H, W)` in [0, 1], 1 where the regi
 are allowed. A guide T weighs the positions of one layer (`stylelab.losses.gram_matrix`).
 
 **How a mask reaches a layer.** As the image does: each pooling replaces 2 x 2 values by their mean.
-The authors compare this with guides that keep only positions whose receptive field lies wholly
-inside the region. In vgg19-mini and 256 pixels these are empty at conv5_1 for regions of a quarter
-of the picture, and a strip along every border has no style. With means, the border has the style of
-both sides in proportion, and shows no seam.
+The authors also keep only positions whose receptive field lies wholly inside the region. At 256
+pixels that leaves none at conv5_1 for a sky of half of the picture, and none at conv4_1 for an
+eighth of it: the large forms of a style are lost. With means, a border has the style of both sides
+in proportion, and shows no seam.
 
 **How much a region counts.** By its area. A guided Gram matrix is a mean over its region, and so is
 its loss, however small the region; a gradient of that mean is spread over few pixels or many. With
