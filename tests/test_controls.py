@@ -343,3 +343,19 @@ def test_a_cover_is_the_sum_of_masks_up_to_all_of_it():
     both = cover([left(), 1 - left()], SIZE)
     torch.testing.assert_close(both, torch.ones(1, 1, *SIZE))
     torch.testing.assert_close(cover([left()], SIZE), left().float())
+
+
+def test_an_interrupt_between_levels_keeps_the_photograph_sharp(tiny_network):
+    """Also where the picture so far is of a smaller size."""
+    content = torch.rand(1, 3, 64, 75, dtype=torch.float64)
+    one = Transfer(content, [Style(picture(1, (64, 64)), 1.0, mask := left((64, 75)))])
+
+    def interrupt(run, states):
+        yield next(states)
+        raise KeyboardInterrupt
+
+    asked = {"levels": 2, "progress": False, "hooks": [interrupt]}
+    result = transfer_coarse_to_fine(tiny_network(), [one], **asked)
+    outside = (mask == 0).expand_as(content)
+    assert result.interrupted and result.images.shape == content.shape
+    assert torch.equal(result.images[outside], content.float()[outside])

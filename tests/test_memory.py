@@ -75,6 +75,14 @@ def test_an_estimate_for_files_covers_the_largest_moment(tiny_network):
     assert found == (400, 100) and need > memory.needed(network, layers, (1, 3, 100, 400))
 
 
+def test_the_estimate_counts_what_each_guide_keeps(tiny_network):
+    """6 maps of the image's size at conv1_1, and 6 of a sixteenth at conv3_1, of 4 bytes."""
+    network, shape = tiny_network(), (1, 3, 40, 60)
+    plain = memory.needed(network, ["conv3_1"], shape)
+    found = memory.needed(network, ["conv3_1"], shape, guided=["conv1_1", "conv3_1", "conv3_1"])
+    assert found - plain == pytest.approx(4 * 40 * 60 * (6 + 2 * 6 / 16))
+
+
 @linux
 def test_what_is_free_heeds_the_limits_of_a_container_and_of_the_process(tmp_path, monkeypatch):
     (tmp_path / "memory.max").write_text("70000000\n")

@@ -172,6 +172,11 @@ def test_what_lies_beyond_a_control_widens_it(app, tmp_path):
     upload(app.load_button, path.name, path.read_bytes())
     assert app.controls.settings == wide
     assert "Upload its images too: me.jpg, style" in said(app)
+    for more in ({"style": [{}, {}]}, {"content_mask": [{}]}, {"strokes": [{}]}):
+        texts = {"Comment": json.dumps(record | more)}
+        save_image(torch.zeros(1, 3, 8, 8), path, metadata=texts)
+        upload(app.load_button, path.name, path.read_bytes())
+        assert "use stylelab transfer --settings other.png" in said(app)
     save_image(torch.zeros(1, 3, 8, 8), path)
     upload(app.load_button, path.name, path.read_bytes())
     assert "other.png holds no settings" in said(app)

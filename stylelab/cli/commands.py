@@ -56,6 +56,7 @@ def transfer(arguments: Namespace) -> int:
         settings.size,
         str(device),
         settings.style_size,
+        [*settings.layer_weights] * len(files.content_mask),
     )
     if need > SURELY * memory.free(str(device)):
         shortage = memory.shortage(network, need, sides, str(device))

@@ -7,8 +7,14 @@ from torch import Tensor
 
 from stylelab.errors import SettingError
 from stylelab.optimisation import Hook, Result
-from stylelab.parametrisation import FREQUENCIES, Parametrisation
-from stylelab.synthesis import STEPS, Transfer, balance, transfer_batch
+from stylelab.parametrisation import FREQUENCIES, PIXELS, Parametrisation
+from stylelab.synthesis import (
+    STEPS,
+    Transfer,
+    balance,
+    transfer_batch,
+    transfer_parametrisation,
+)
 from stylelab.vgg import VGG, resize
 
 
@@ -61,6 +67,8 @@ def transfer_coarse_to_fine(
         if result.interrupted:
             break
     whole = resize(result.images, tuple(transfers[0].content.shape[2:]))
+    if whole is not result.images:  # interrupted: what is kept of the photograph is not enlarged
+        whole = transfer_parametrisation(network, transfers, PIXELS).to_image(whole).clamp(0, 1)
     return replace(result, images=whole, seconds=seconds)
 
 
