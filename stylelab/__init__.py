@@ -22,6 +22,7 @@ _HOMES = {
     "STYLE_LAYERS": "vgg",
     "VGG": "vgg",
     "Result": "optimisation",
+    "Style": "controls.styles",
     "StylelabError": "errors",
     "load": "networks",
     "load_image": "images",

@@ -223,7 +223,7 @@ def test_the_ends_of_a_range_belong_to_it(folder):
 def test_settings_agree_with_the_method():
     described = Settings().as_transfer(torch.rand(1, 3, 8, 8), torch.rand(1, 3, 8, 8))
     plain = synthesis.Transfer(described.content, described.style)
-    names = ("strength", "alpha_beta", "content_layer", "style_weights", "init", "seed")
+    names = ("strength", "alpha_beta", "content_layer", "layer_weights", "init", "seed")
     for name in (*names, "tv_weight"):
         assert getattr(described, name) == getattr(plain, name)
     for door in (synthesis.transfer, synthesis.transfer_batch):
@@ -240,7 +240,7 @@ def test_every_setting_is_a_flag_with_one_default(folder, monkeypatch):
     assert transfer() == 0
     assert made == [Settings(network="random", size=48, steps=2)]
     texts = {"style_layers": "conv1_1=0.5", "content_layer": "conv3_2", "init": "noise"}
-    texts |= {"strength": "0.25", "parametrisation": "pixels"}
+    texts |= {"strength": "0.25", "parametrisation": "pixels", "colours": "match"}
     for name in set(OPTIONS) - {"network", "size", "steps", "levels"}:
         assert transfer(f"--{name.replace('_', '-')}", texts.get(name, "3")) == 0
         default, changed = Settings().as_dict()[name], made[-1].as_dict()[name]

@@ -67,12 +67,20 @@ def test_an_estimate_for_files_covers_the_largest_moment(tiny_network):
     network, layers, sides = tiny_network(), ["conv1_1"], (60, 40)
     run = memory.needed(network, layers, (1, 3, 40, 60))
     for style in ((60, 40), (6000, 4000)):  # kept at its size, or resized, but loaded in any case
-        need, found = memory.needed_for_files(network, layers, sides, style, 60)
+        need, found = memory.needed_for_files(network, layers, sides, [style], 60)
         assert found == sides and need > run
         assert need > 6000 * 4000 * 12 if style != sides else need < 1.1 * run
-    assert memory.needed_for_files(network, layers, (400, 100), sides, 40)[1] == (40, 10)
-    need, found = memory.needed_for_files(network, layers, (400, 100), sides, None)
+    assert memory.needed_for_files(network, layers, (400, 100), [sides], 40)[1] == (40, 10)
+    need, found = memory.needed_for_files(network, layers, (400, 100), [sides], None)
     assert found == (400, 100) and need > memory.needed(network, layers, (1, 3, 100, 400))
+
+
+def test_the_estimate_counts_what_each_guide_keeps(tiny_network):
+    """6 maps of the image's size at conv1_1, and 6 of a sixteenth at conv3_1, of 4 bytes."""
+    network, shape = tiny_network(), (1, 3, 40, 60)
+    plain = memory.needed(network, ["conv3_1"], shape)
+    found = memory.needed(network, ["conv3_1"], shape, guided=["conv1_1", "conv3_1", "conv3_1"])
+    assert found - plain == pytest.approx(4 * 40 * 60 * (6 + 2 * 6 / 16))
 
 
 @linux

@@ -172,14 +172,19 @@ def test_what_lies_beyond_a_control_widens_it(app, tmp_path):
     upload(app.load_button, path.name, path.read_bytes())
     assert app.controls.settings == wide
     assert "Upload its images too: me.jpg, style" in said(app)
+    for more in ({"style": [{}, {}]}, {"content_mask": [{}]}, {"strokes": [{}]}):
+        texts = {"Comment": json.dumps(record | more)}
+        save_image(torch.zeros(1, 3, 8, 8), path, metadata=texts)
+        upload(app.load_button, path.name, path.read_bytes())
+        assert "use stylelab transfer --settings other.png" in said(app)
     save_image(torch.zeros(1, 3, 8, 8), path)
     upload(app.load_button, path.name, path.read_bytes())
     assert "other.png holds no settings" in said(app)
 
 
-def test_every_declared_setting_has_a_control_and_a_tip_but_levels(app):
+def test_every_declared_setting_has_a_control_and_a_tip_but_two(app):
     widgets = app.controls.by_setting
-    assert set(widgets) == set(OPTIONS) - {"levels"}
+    assert set(widgets) == set(OPTIONS) - {"levels", "style_weights"}
     ratio = widgets["alpha_beta"]  # of two widgets; JupyterLab cannot show a box with a tip
     parts = {"alpha_beta": ratio.box, "alpha_beta's slider": ratio.slider}
     assert ratio.tooltip is None

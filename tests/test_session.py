@@ -13,7 +13,7 @@ from stylelab.engine.hooks import HOOKS
 from stylelab.errors import ImageError, NetworkError, SettingError, StylelabError
 from stylelab.optimisation import optimise
 from stylelab.runs.settings import Settings, metadata, read_settings
-from stylelab.vgg import STYLE_LAYERS
+from stylelab.vgg import STYLE_LAYERS, resize
 
 
 def picture(seed, height=32, width=40):
@@ -65,6 +65,17 @@ def test_it_is_the_transfer_of_the_same_settings_bit_by_bit(make, tiny_network):
     totals = [sum(terms.values()) for _, terms in end.losses]
     assert totals == pytest.approx(alone.losses[:, 0].tolist())
     assert [step for step, _ in end.losses] == list(range(11))
+
+
+def test_colours_and_the_scale_of_the_style_are_the_settings_too(make, tiny_network):
+    run = make(colours="luminance", style_scale=1.5, alpha_beta=1e-3, steps=3)
+    run.start()
+    content, style = picture(0), picture(1)
+    style = resize(style, round(1.5 * run.snapshot().settings.size))
+    asked = {"colours": "luminance", "alpha_beta": 1e-3, "steps": 3, "progress": False}
+    content = resize(content, run.snapshot().settings.size)
+    alone = synthesis.transfer(tiny_network(), content, style, **asked)
+    assert torch.equal(run.wait(timeout=120).best, alone.images)
 
 
 def test_a_pause_at_a_step_and_a_change_go_on_from_the_current_image(make, tiny_network):
@@ -224,9 +235,9 @@ def test_a_missing_network_layer_or_level_is_refused(make):
 
 
 def test_equal_weights_are_the_papers_and_zero_leaves_a_layer_out():
-    assert Settings().style_weights == dict.fromkeys(STYLE_LAYERS, 0.2)
+    assert Settings().layer_weights == dict.fromkeys(STYLE_LAYERS, 0.2)
     some = Settings(style_layers={"conv2_1": 1, "conv1_1": 3, "conv5_1": 0})
-    assert some.style_weights == {"conv1_1": 0.75, "conv2_1": 0.25}
+    assert some.layer_weights == {"conv1_1": 0.75, "conv2_1": 0.25}
     assert some.layers == ("conv4_2", "conv1_1", "conv2_1")
 
 

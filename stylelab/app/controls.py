@@ -15,6 +15,7 @@ from stylelab.runs.options import Option
 from stylelab.runs.settings import OPTIONS, Settings
 from stylelab.vgg import LAYERS, STYLE_LAYERS
 
+ABSENT = ("levels", "style_weights")  # a session works at one size, with one style
 CONTENT_LAYERS = tuple(layer for layer in LAYERS if layer <= "conv5_1")  # of vgg19-mini
 
 
@@ -42,13 +43,14 @@ class Controls(widgets.VBox):
         self.by_setting = rows = {
             name: _widget(option, choices.get(name, option.choices))
             for name, option in OPTIONS.items()
-            if name != "levels"  # a session works at one size
+            if name not in ABSENT
         }
         extent = widgets.HBox([rows["size"], rows["steps"]]).add_class("pair")
         start = widgets.HBox([rows["init"], rows["seed"]]).add_class("pair")
         parts = [self.content, self.style_image, _text(UPLOAD_LIMIT, "hint"), rows["network"]]
         live = _text("These may change while it runs", "heading")
-        parts += [extent, start, rows["parametrisation"], rows["tv_weight"], live]
+        parts += [extent, start, rows["parametrisation"], rows["tv_weight"]]
+        parts += [rows["colours"], rows["style_scale"], live]
         parts += [rows["strength"], rows["alpha_beta"], rows["content_layer"]]
         parts += [_text("Style layers and their weights", "heading"), rows["style_layers"]]
         super().__init__(parts)
@@ -74,6 +76,8 @@ class Controls(widgets.VBox):
             )
         if settings.levels != 1:
             raise SettingError("the playground works at one size; levels must be 1")
+        if settings.style_weights:
+            raise SettingError("the playground has one style; style_weights must be empty")
         if unknown := sorted(set(settings.style_layers) - set(STYLE_LAYERS)):
             raise SettingError(f"there is no control for style layer {unknown[0]}")
         ratio = settings.alpha_beta
@@ -177,7 +181,7 @@ def _widget(option: Option, choices: tuple[str, ...]) -> widgets.Widget:
     if option.most == most:
         look |= {"readout_format": ".2f", "continuous_update": False}
         return widgets.FloatSlider(value=least, min=least, max=most, step=0.02, **look)
-    return widgets.BoundedFloatText(min=0, max=option.most, step=most / 100, **look)
+    return widgets.BoundedFloatText(min=option.least, max=option.most, step=most / 100, **look)
 
 
 def _text(html: str, kind: str) -> widgets.HTML:

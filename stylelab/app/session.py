@@ -28,7 +28,7 @@ from stylelab.errors import SettingError
 from stylelab.lbfgs import State
 from stylelab.optimisation import Run, optimise
 from stylelab.runs.settings import LIVE, OPTIONS, Settings
-from stylelab.synthesis import transfer_objective, transfer_start
+from stylelab.synthesis import transfer_objective, transfer_parametrisation, transfer_start
 from stylelab.vgg import VGG, resize
 
 READY, RUNNING, PAUSED = "ready", "running", "paused"
@@ -79,7 +79,7 @@ class Session:
 
     Args:
         content: `(1, 3, H, W)`, sRGB in [0, 1]; it is resized to `settings.size`.
-        style: the same.
+        style: the same, to `settings.style_size`.
         settings: what to do; `levels` must be 1, as a session works at one size.
         network: a network already loaded; None loads `settings.network` in the thread.
         device: where to load it, as `engine.devices.pick_device` reads it.
@@ -192,10 +192,13 @@ class Session:
         with self._condition:  # from here on, `change` checks the layers itself
             network.check_layers(self._now.settings.layers)
             self.network, settings = network, self._now.settings
-        content, style = (resize(image, settings.size) for image in self._images)
-        image = transfer_start(network, [settings.as_transfer(content, style)])
+        content = resize(self._images[0], settings.size)
+        style = resize(self._images[1], settings.style_size)
+        asked = [settings.as_transfer(content, style)]
+        image = transfer_start(network, asked)
+        moves = transfer_parametrisation(network, asked, settings.parametrisation)
         steps, hooks = OPTIONS["steps"].most, [*network.hooks, self._hook]
-        how = {"parametrisation": settings.parametrisation, "hooks": hooks, "progress": False}
+        how = {"parametrisation": moves, "hooks": hooks, "progress": False}
         while True:
             self._in_force, self._first = settings.objective, self._now.step
             objective = transfer_objective(network, [settings.as_transfer(content, style)])

@@ -12,6 +12,7 @@ from stylelab.runs.options import Option
 from stylelab.runs.settings import OPTIONS, Settings
 
 DEFAULTS = Settings().as_dict()
+SPELLINGS = {"colours": ["colours", "colors"]}  # of flags that have several
 
 
 def argument(read: Callable[[str], Any]) -> Callable[[str], Any]:
@@ -70,21 +71,24 @@ def device(text: str) -> str:
 def add_settings(
     add_argument: Callable[..., object], *names: str, default: str = "", **types: Any
 ) -> None:
-    """Add flags for the settings `names`, with their defaults unless `default` describes another.
+    """Add flags for the settings `names`; one that is not given has the value None.
 
     Args:
         add_argument: of a parser or of a group of its arguments.
-        default: what the help says in place of the default; the value is then None.
+        default: what the help says in place of the setting's default.
         types: types of single settings, in place of their option's.
     """
     for name in names:
         option, value = OPTIONS[name], DEFAULTS[name]
         shown = default or (",".join(value) if isinstance(value, dict) else value)
-        shown = option.unset if shown is None else shown
+        shown = option.unset if shown is None else "all the same" if shown == [] else shown
+        read, more = argument(option.read), {}
+        if option.kind is tuple:
+            read, more = number(float, option.least, option.most), {"nargs": "+"}
         add_argument(
-            f"--{name.replace('_', '-')}",
-            type=types.get(name) or argument(option.read),
-            default=None if default else value,
+            *(f"--{each}" for each in SPELLINGS.get(name, [name.replace("_", "-")])),
+            type=types.get(name) or read,
+            **more,
             metavar=option.metavar,
             help=f"{option.help} (default: {shown})",
         )

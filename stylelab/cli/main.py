@@ -90,9 +90,16 @@ def _transfer(parser: argparse.ArgumentParser) -> None:
     CONTENT and STYLE are image files (PNG, JPEG, TIFF, WebP, GIF, BMP, AVIF or JPEG 2000; HEIC with
     an extra) or names of the gallery, such as pagoda and swirling_night. With --size original the
     result has the size of CONTENT. Ctrl-C ends the work early and keeps the best image so far.
+
+    Several STYLEs are mixed, or each goes to a region of its own: the N-th --content-mask says
+    where the N-th STYLE is, white on black, and the N-th --style-mask where in STYLE it is taken
+    from. Soft edges are allowed. One STYLE may go to several regions. Where no mask is white the
+    photograph stays.
     """
-    parser.add_argument("content", metavar="CONTENT", type=path, help="what to show")
-    parser.add_argument("style", metavar="STYLE", type=path, help="how to paint it")
+    images = [
+        parser.add_argument("content", metavar="CONTENT", type=path, help="what to show"),
+        parser.add_argument("style", metavar="STYLE", nargs="+", type=path, help="how to paint it"),
+    ]
     group = parser.add_argument_group("first of all")
     add = group.add_argument
     add("-o", "--output", required=True, help="a .png, .jpg or .tif file", **FILE)
@@ -102,12 +109,36 @@ def _transfer(parser: argparse.ArgumentParser) -> None:
     names = ("network", "init", "seed", "content_layer", "style_layers", "levels")
     names += ("parametrisation", "tv_weight")
     add_settings(add, *names, network=network)
+    add = parser.add_argument_group("control of style, regions, colours and scale").add_argument
+    add_settings(add, "style_weights", "colours", "style_scale")
+    several = {"metavar": "FILE", "type": path, "nargs": "+"}
+    add("--content-mask", help="grey images over CONTENT: white where a style is", **several)
+    about = "as many over STYLE: white where the style is taken from (default: all of STYLE)"
+    add("--style-mask", help=about, **several)
+    add("--strokes", help="a painting whose fine strokes STYLE is first painted in", **FILE)
     add = parser.add_argument_group("machine and files").add_argument
+    about = (
+        "a PNG by stylelab transfer or the playground: all its settings, and its images if they "
+        "are not given and are here; what is given beside it holds"
+    )
+    add("--settings", action=_saved_settings(images), help=about, **FILE)
     add("--device", default="auto", **DEVICE)
     depths = "bits of each colour in a .png or .tif file (default: 8)"
     add("--bits", type=int, choices=(8, 16), default=8, help=depths)
     about = f"save progress in FILE, which is removed at the end. {CONTINUES} picture"
     add("--checkpoint", help=about, **FILE)
+
+
+def _saved_settings(images: Sequence[argparse.Action]) -> type[argparse.Action]:
+    """An action that stores its value; the arguments `images` need not be given then."""
+
+    class Saved(argparse.Action):
+        def __call__(self, parser, namespace, values, option_string=None) -> None:
+            setattr(namespace, self.dest, values)
+            for each in images:
+                each.required = False
+
+    return Saved
 
 
 def _figures(parser: argparse.ArgumentParser) -> None:

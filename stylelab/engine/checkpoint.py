@@ -137,11 +137,19 @@ def describe(run: Run) -> dict[str, str]:
         "parametrisation": str(run.parametrisation),
         "starting image": _sha256({"start": run.start}),
     }
+    if kept := _tensors(run.parametrisation):
+        found["what is kept of the photograph"] = _sha256(kept)
+    if run.objective.view is not None:
+        found["colours"] = _sha256({"view": run.objective.view})
     for term in run.objective.terms:
         found[f"weight of {term.name}"] = str(term.weight.tolist())
-        tensors = {name: value for name, value in vars(term).items() if torch.is_tensor(value)}
-        found[f"target of {term.name}"] = _sha256(tensors)
+        found[f"target of {term.name}"] = _sha256(_tensors(term))
     return found
+
+
+def _tensors(of: object) -> dict[str, Tensor]:
+    attributes = getattr(of, "__dict__", {})
+    return {name: value for name, value in attributes.items() if torch.is_tensor(value)}
 
 
 def _sha256(tensors: Mapping[str, Tensor], prefix: str = "") -> str:

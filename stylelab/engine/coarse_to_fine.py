@@ -7,8 +7,14 @@ from torch import Tensor
 
 from stylelab.errors import SettingError
 from stylelab.optimisation import Hook, Result
-from stylelab.parametrisation import FREQUENCIES, Parametrisation
-from stylelab.synthesis import STEPS, Transfer, balance, transfer_batch
+from stylelab.parametrisation import FREQUENCIES, PIXELS, Parametrisation
+from stylelab.synthesis import (
+    STEPS,
+    Transfer,
+    balance,
+    transfer_batch,
+    transfer_parametrisation,
+)
 from stylelab.vgg import VGG, resize
 
 
@@ -36,7 +42,8 @@ def transfer_coarse_to_fine(
     """
     if type(levels) is not int or levels < 1:
         raise SettingError(f"levels must be a whole number, 1 or more, got {levels!r}")
-    images = {id(image): image for one in transfers for image in (one.content, one.style)}
+    images = [image for one in transfers for image in (one.content, *(s.image for s in one.styles))]
+    images = {id(image): image for image in images}
     asked = {layer for one in transfers for layer in one.layers}
     smallest = min(side >> (levels - 1) for i in images.values() for side in i.shape[2:])
     if smallest < (least := network.min_size(asked)):
@@ -48,9 +55,10 @@ def transfer_coarse_to_fine(
     how = {"parametrisation": parametrisation, "progress": progress, "hooks": hooks}
     for level in reversed(range(levels)):
         half = {key: _halved(image, level) for key, image in images.items()}
+        styles = [[replace(s, image=half[id(s.image)]) for s in one.styles] for one in transfers]
         smaller = [
-            replace(one, content=half[id(one.content)], style=half[id(one.style)])
-            for one in transfers
+            replace(one, content=half[id(one.content)], style=style)
+            for one, style in zip(transfers, styles, strict=True)
         ]
         if start is not None:
             start = resize(start, tuple(smaller[0].content.shape[2:]))
@@ -59,6 +67,8 @@ def transfer_coarse_to_fine(
         if result.interrupted:
             break
     whole = resize(result.images, tuple(transfers[0].content.shape[2:]))
+    if whole is not result.images:  # interrupted: what is kept of the photograph is not enlarged
+        whole = transfer_parametrisation(network, transfers, PIXELS).to_image(whole).clamp(0, 1)
     return replace(result, images=whole, seconds=seconds)
 
 

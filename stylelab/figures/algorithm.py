@@ -32,7 +32,7 @@ def draw(
     """
     start, steps = transfer_start(network, [transfer]), result.steps
     _, gradient = transfer_objective(network, [transfer]).value_and_grad(start)
-    weights = transfer.style_weights | {transfer.content_layer: transfer.alpha_beta}
+    weights = transfer.layer_weights | {transfer.content_layer: transfer.alpha_beta}
     layers = network.check_layers(weights)
     deepest = layers.index(transfer.content_layer)
     images = transfer.style, transfer.content, start, result.images

@@ -19,7 +19,7 @@ class Option:
     """How one setting is described, shown and checked.
 
     Attributes:
-        kind: int, float, str, or dict for a weight of each layer.
+        kind: int, float, str, dict for a weight of each layer, or tuple for numbers.
         label: a few characters beside a control.
         help: one phrase for the command line and for a control's tip.
         least, most: the range of a number or of each weight, both ends included.
@@ -53,7 +53,7 @@ class Option:
             raise SettingError(f"{name} must be {self._wanted()}, got {given!r}")
         if isinstance(value, Mapping):
             return MappingProxyType({layer: float(value[layer]) for layer in sorted(value)})
-        return self.kind(value)
+        return tuple(map(float, value)) if self.kind is tuple else self.kind(value)
 
     def read(self, text: str, name: str = "the value") -> Any:
         """The setting written as `text`, such as "1e-3" or "conv1_1=1,conv2_1=0.5"."""
@@ -71,6 +71,9 @@ class Option:
         if self.kind is dict:
             known = isinstance(value, Mapping) and set(value) <= set(LAYERS)
             return known and any(value.values()) and all(map(self._in_range, value.values()))
+        if self.kind is tuple:
+            known = isinstance(value, (list, tuple)) and all(map(self._in_range, value))
+            return known and (not value or any(value))
         return self._in_range(value) and (self.kind is float or isinstance(value, int))
 
     def _in_range(self, value: object) -> bool:
@@ -86,6 +89,8 @@ class Option:
         least, most = (f"{end:.12g}".replace("e+", "e") for end in (self.least, self.most))
         if self.kind is dict:
             return f"layers with weights from {least} to {most}, one of them above 0"
+        if self.kind is tuple:
+            return f"numbers from {least} to {most}, one of them above 0"
         return f"a {'whole ' if self.kind is int else ''}number from {least} to {most}"
 
 

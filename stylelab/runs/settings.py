@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from stylelab import __version__
@@ -20,6 +20,7 @@ from stylelab.runs.options import LAYERS, Option
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from stylelab.controls.styles import Style
     from stylelab.synthesis import Transfer
     from stylelab.vgg import VGG
 
@@ -111,6 +112,30 @@ class Settings:
         usual=(0, 1),
         metavar="WEIGHT",
     )
+    colours: str = _setting(
+        "style",
+        "Colours",
+        "whose: the painting's; or the photograph's, either exactly, with the style of luminances "
+        "alone, or by recolouring the painting first, to match",
+        choices=("style", "luminance", "match"),
+        metavar="style|luminance|match",
+    )
+    style_scale: float = _setting(
+        1.0,
+        "Style scale",
+        "longer side of STYLE over that of CONTENT: 0.5 makes finer strokes, 2 larger ones",
+        least=0.05,
+        most=20,
+        usual=(0.25, 4),
+        metavar="S",
+    )
+    style_weights: tuple[float, ...] = _setting(
+        (),
+        "Style weights",
+        "weights of several styles relative to each other, one for each STYLE, or for each mask",
+        most=HEAVIEST,
+        metavar="WEIGHT",
+    )
     parametrisation: str = _setting(
         "frequencies",
         "Moves",
@@ -125,7 +150,7 @@ class Settings:
             object.__setattr__(self, name, option.check(getattr(self, name), name))
 
     @property
-    def style_weights(self) -> dict[str, float]:
+    def layer_weights(self) -> dict[str, float]:
         """w_l of equation 5 for each style layer whose weight is above 0; they sum to 1."""
         used = {layer: weight for layer, weight in self.style_layers.items() if weight > 0}
         return {layer: weight / sum(used.values()) for layer, weight in used.items()}
@@ -133,13 +158,13 @@ class Settings:
     @property
     def layers(self) -> tuple[str, ...]:
         """The layers that are matched."""
-        return (self.content_layer, *self.style_weights)
+        return (self.content_layer, *self.layer_weights)
 
     @property
     def objective(self) -> tuple:
         """What the objective depends on: equal for equal objectives."""
         weighed = ("strength", self.strength) if self.alpha_beta is None else self.alpha_beta
-        return weighed, self.content_layer, self.style_weights, self.tv_weight
+        return weighed, self.content_layer, self.layer_weights, self.tv_weight
 
     @property
     def dial(self) -> str:
@@ -148,17 +173,37 @@ class Settings:
             return f"strength {self.strength:.2g}"
         return f"α/β {self.alpha_beta:.1e}"
 
-    def as_transfer(self, content: Tensor, style: Tensor) -> Transfer:
-        """The transfer of two images `(1, 3, H, W)`, sRGB in [0, 1], resized already."""
+    @property
+    def style_size(self) -> int:
+        """The longer side of the styles' images."""
+        return max(1, round(self.size * self.style_scale))
+
+    def as_transfer(self, content: Tensor, style: Tensor | Sequence[Style]) -> Transfer:
+        """The transfer of images `(1, 3, H, W)`, sRGB in [0, 1], resized already.
+
+        Raises:
+            SettingError: if there are weights of styles, and not one for each.
+        """
+        from stylelab.controls.styles import Style
         from stylelab.synthesis import Transfer
 
-        names = ("strength", "alpha_beta", "content_layer", "init", "seed", "tv_weight")
+        if self.style_weights:
+            styles = list(style) if isinstance(style, Sequence) else [Style(style)]
+            if len(styles) != len(self.style_weights):
+                raise SettingError(
+                    f"style_weights has {len(self.style_weights)} numbers and there are "
+                    f"{len(styles)} styles or regions; give a number for each"
+                )
+            pairs = zip(styles, self.style_weights, strict=True)
+            style = [replace(each, weight=weight) for each, weight in pairs]
+        names = ("strength", "alpha_beta", "content_layer", "init", "seed", "tv_weight", "colours")
         chosen = {name: getattr(self, name) for name in names}
-        return Transfer(content, style, style_layers=self.style_weights, **chosen)
+        return Transfer(content, style, style_layers=self.layer_weights, **chosen)
 
     def as_dict(self) -> dict[str, object]:
         """The settings by name, of types that JSON knows."""
-        return {**vars(self), "style_layers": dict(self.style_layers)}
+        plain = {"style_layers": dict(self.style_layers), "style_weights": [*self.style_weights]}
+        return {**vars(self), **plain}
 
     def to_json(self) -> str:
         """The settings as JSON, which `from_json` reads."""
@@ -180,12 +225,14 @@ LIVE = ("strength", "alpha_beta", "content_layer", "style_layers", "steps")
 
 
 def metadata(
-    settings: Settings, images: Mapping[str, Mapping[str, str]], network: VGG, **outcome: object
+    settings: Settings, images: Mapping[str, object], network: VGG, **outcome: object
 ) -> dict[str, str]:
     """The texts that a picture made with `settings` is saved with.
 
     Args:
-        images: "content" and "style", each with the "file" it came from and its "sha256".
+        images: "content" and "style", each with the "file" it came from and its "sha256". Several
+            styles are a list of such; "content_mask", "style_mask" and "strokes", where there are
+            any, are lists, too.
         network: the network used.
         outcome: the losses, the steps done and the like. No times: the same command is to give
             the same bytes.
