@@ -7,7 +7,7 @@ A term has a `name`, a `layer` (None for a term on the pixels), a `weight` for e
 a method `loss(values, images, network)`. Any object with these can stand in the list.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -35,6 +35,21 @@ def style_representation(network: VGG, image: Tensor, layers: Sequence[str]) -> 
             layer: gram_matrix(features, network.readout(layer)) / features[0, 0].numel()
             for layer, features in network.features_by_layer(image, layers)
         }
+
+
+def weights_of(
+    layers: Sequence[str] | Mapping[str, float], name: str = "layers"
+) -> dict[str, float]:
+    """The weight of each of `layers`: its own, or the paper's w_l, 1 / (number of layers).
+
+    SettingError, which calls them `name`, if they are neither names nor weights by name.
+    """
+    several = isinstance(layers, (Sequence, Mapping)) and not isinstance(layers, str)
+    if not several or not layers or not all(isinstance(layer, str) for layer in layers):
+        raise SettingError(f"{name} must name layers, as ['conv4_2'] does; got {layers!r}")
+    if isinstance(layers, Mapping):
+        return dict(layers)
+    return dict.fromkeys(layers, 1 / len(set(layers)))
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,11 @@ from stylelab.objective import (
     TotalVariation,
     content_representation,
     style_representation,
+    weights_of,
 )
-from stylelab.optimisation import Hook, Result, optimise, white_noise
+from stylelab.optimisation import Hook, Optimiser, Result, optimise, white_noise
 from stylelab.parametrisation import FREQUENCIES, Parametrisation
-from stylelab.vgg import CONTENT_LAYER, STYLE_LAYERS, VGG, check_image, resize
+from stylelab.vgg import CONTENT_LAYER, STYLE_LAYERS, VGG, check_image, check_same_aspect, resize
 
 STARTS = ("content", "style", "noise")
 BALANCE = 0.05  # found by eye on 22 pairs of images, at three sizes
@@ -41,9 +42,10 @@ class Transfer:
             authors' code (see `stylelab.losses`); beta is 1. None leaves it to the strength.
         strength: how much of the painting is wanted, from 0 (nearly the photograph) to 1, where no
             ratio is given; `balance` says what it stands for.
-        content_layer: the layer matched in content.
+        content_layers: the layers matched in content, one in the paper; or their weights by name.
         style_layers: the layers matched in style, each with w_l = 1/layers; or their w_l by name.
-        init: start from "content", "style" (resized to the content's size) or white "noise".
+        init: start from "content", "style" (resized to the content's size), white "noise", or an
+            image `(1, 3, H, W)` of your own, resized too.
         seed: of the white noise; other starts ignore it.
         tv_weight: weight of the total variation, 0 in the paper.
         range_weight: weight of pixels that leave [0, 1], over alpha + beta; 0 in the paper.
@@ -56,45 +58,42 @@ class Transfer:
     style: Tensor
     alpha_beta: float | None = None
     strength: float = 0.5
-    content_layer: str = CONTENT_LAYER
+    content_layers: Sequence[str] | Mapping[str, float] = (CONTENT_LAYER,)
     style_layers: Sequence[str] | Mapping[str, float] = STYLE_LAYERS
-    init: str = "content"
+    init: str | Tensor = "content"
     seed: int = 0
     tv_weight: float = 0.0
     range_weight: float = RANGE
 
     def __post_init__(self) -> None:
-        for name in ("content", "style"):
-            check_image(getattr(self, name), name)
+        for kind in ("content", "style"):
+            check_image(getattr(self, kind), kind)
+            for layer, weight in weights_of(getattr(self, name := f"{kind}_layers"), name).items():
+                check_number(weight, f"the weight of {kind} layer {layer}", HEAVIEST)
         check_number(self.strength, "strength", 1)
         for name in ("alpha_beta", "tv_weight", "range_weight"):
             if name != "alpha_beta" or self.alpha_beta is not None:
                 check_number(getattr(self, name), name, HEAVIEST)
-        several = isinstance(self.style_layers, (Sequence, Mapping)) and len(self.style_layers)
-        if not several or not all(isinstance(name, str) for name in self.layers):
-            got = f"got {self.content_layer!r} and {self.style_layers!r}"
-            raise SettingError(f"content_layer and style_layers must name layers; {got}")
-        for layer, weight in self.style_weights.items():
-            check_number(weight, f"the weight of style layer {layer}", HEAVIEST)
-        if self.init not in STARTS:
-            raise SettingError(f"init must be one of {', '.join(STARTS)}, got {self.init!r}")
+        if isinstance(self.init, Tensor):
+            check_same_aspect(check_image(self.init, "init"), self.content)
+        elif self.init not in STARTS:
+            raise SettingError(f"init must be an image or one of {STARTS}, got {self.init!r}")
         check_number(self.seed, "seed", 2**63 - 1, whole=True)
 
     @property
     def layers(self) -> tuple[str, ...]:
         """The layers that are matched."""
-        return (self.content_layer, *self.style_layers)
+        return (*self.content_layers, *self.style_layers)
+
+    @property
+    def content_weights(self) -> dict[str, float]:
+        """The share of alpha of each content layer."""
+        return weights_of(self.content_layers)
 
     @property
     def style_weights(self) -> dict[str, float]:
         """w_l of each style layer."""
-        layers = self.style_layers
-        return dict(layers) if isinstance(layers, Mapping) else equal_weights(layers)
-
-
-def equal_weights(layers: Sequence[str]) -> dict[str, float]:
-    """The paper's w_l: 1 / (number of layers) for each of `layers`."""
-    return {layer: 1 / len(set(layers)) for layer in layers}
+        return weights_of(self.style_layers)
 
 
 def transfer(
@@ -104,6 +103,7 @@ def transfer(
     *,
     steps: int = STEPS,
     parametrisation: str | Parametrisation = FREQUENCIES,
+    optimiser: str | Optimiser = "lbfgs",
     progress: bool = True,
     hooks: Sequence[Hook] | None = None,
     **settings: object,
@@ -118,8 +118,8 @@ def transfer(
     if unknown := sorted(set(settings) - set(names)):
         raise SettingError(f"a transfer has no setting {unknown[0]!r}, only {', '.join(names)}")
     transfers = [Transfer(content, style, **settings)]
-    how = {"parametrisation": parametrisation, "progress": progress, "hooks": hooks}
-    return transfer_batch(network, transfers, steps=steps, **how)
+    how = {"parametrisation": parametrisation, "optimiser": optimiser, "hooks": hooks}
+    return transfer_batch(network, transfers, steps=steps, progress=progress, **how)
 
 
 @torch.inference_mode(False)
@@ -130,6 +130,7 @@ def transfer_batch(
     steps: int = STEPS,
     start: Tensor | None = None,
     parametrisation: str | Parametrisation = FREQUENCIES,
+    optimiser: str | Optimiser = "lbfgs",
     progress: bool = True,
     hooks: Sequence[Hook] | None = None,
 ) -> Result:
@@ -138,8 +139,8 @@ def transfer_batch(
     Args:
         transfers: what is asked for; their content images must have one size.
         start: `(N, 3, H, W)`, the images to start from, in place of each transfer's `init`.
-        steps, parametrisation, progress, hooks: as `stylelab.optimisation.optimise` takes them.
-            The paper's parametrisation is "pixels".
+        steps, parametrisation, optimiser, progress, hooks: as `stylelab.optimisation.optimise`
+            takes them. The paper's parametrisation is "pixels".
 
     Raises:
         SettingError: for content images of different sizes, or images too small for the network.
@@ -149,19 +150,21 @@ def transfer_batch(
     if not is_list or len({tuple(one.content.shape) for one in transfers}) != 1:
         raise SettingError("transfers must be a list of Transfers, with content images of one size")
     start = transfer_start(network, transfers) if start is None else _place(network, start)
-    how = {"parametrisation": parametrisation, "progress": progress, "hooks": hooks}
-    return optimise(transfer_objective(network, transfers), start, steps, label="transfer", **how)
+    how = {"parametrisation": parametrisation, "optimiser": optimiser, "hooks": hooks}
+    how |= {"progress": progress, "label": "transfer"}
+    return optimise(transfer_objective(network, transfers), start, steps, **how)
 
 
 def transfer_objective(network: VGG, transfers: Sequence[Transfer]) -> Objective:
     """Equation 7 for a batch: what `transfer_batch` minimises."""
     transfers = [balance(network, one) for one in transfers]
-    layers = list(dict.fromkeys(one.content_layer for one in transfers))
+    layers = list(dict.fromkeys(layer for one in transfers for layer in one.content_weights))
     used = list(dict.fromkeys(layer for one in transfers for layer in one.style_weights))
     contents, styles = [one.content for one in transfers], [one.style for one in transfers]
     features = _targets(content_representation, network, contents, layers)
     grams = _targets(style_representation, network, styles, used)
-    alphas = _columns(network, [{one.content_layer: one.alpha_beta} for one in transfers])
+    shares = [(one.alpha_beta, one.content_weights.items()) for one in transfers]
+    alphas = _columns(network, [{layer: a * w for layer, w in row} for a, row in shares])
     weights = _columns(network, [one.style_weights for one in transfers])
     terms = [ContentTerm(layer, target, alphas[layer]) for layer, target in features.items()]
     terms += [StyleTerm(layer, target, weights[layer]) for layer, target in grams.items()]
@@ -186,9 +189,10 @@ def balance(network: VGG, one: Transfer) -> Transfer:
     objective = transfer_objective(network, [replace(one, alpha_beta=1.0)])
     losses = objective.losses(_place(network, one.content))
     style = sum(float(loss) for name, loss in losses.items() if name.startswith("style"))
-    content = objective.terms[0]
-    flat = content.target.mean((2, 3), keepdim=True).expand_as(content.target)
-    spread = float(content.loss(flat, torch.tensor([0], device=flat.device), network))
+    spread, only = 0.0, torch.tensor([0], device=network.device)
+    for term in objective.terms[: len(one.content_weights)]:
+        flat = term.target.mean((2, 3), keepdim=True).expand_as(term.target)
+        spread += float(term.weight * term.loss(flat, only, network))
     share = BALANCE * 10 ** (4 * (0.5 - one.strength))
     return replace(one, alpha_beta=share * style / max(spread, 0.01))  # blank below that
 
@@ -198,7 +202,8 @@ def transfer_start(network: VGG, transfers: Sequence[Transfer]) -> Tensor:
     starts = []
     for one in transfers:
         size = tuple(one.content.shape[2:])
-        image = white_noise(*size, [one.seed]) if one.init == "noise" else getattr(one, one.init)
+        image = white_noise(*size, [one.seed]) if one.init == "noise" else one.init
+        image = getattr(one, image) if isinstance(image, str) else image
         starts.append(resize(_place(network, image), size))
     return torch.cat(starts)
 
@@ -226,7 +231,7 @@ def reconstruct_content(
     check_number(seed, "seed", 2**63 - 1, whole=True)
     image = _place(network, check_image(content, "content"))
     targets = content_representation(network, image, layers)
-    weights = _columns(network, [equal_weights([layer]) for layer in layers])
+    weights = _columns(network, [weights_of([layer]) for layer in layers])
     terms = [ContentTerm(layer, target, weights[layer]) for layer, target in targets.items()]
     terms.append(OutOfRange(_row(network, [RANGE] * len(layers))))
     start = _place(network, white_noise(*image.shape[2:], [seed] * len(layers)))
@@ -259,7 +264,7 @@ def reconstruct_style(
     image = _place(network, check_image(style, "style"))
     rows = [network.check_layers(row) for row in subsets or ()]
     targets = style_representation(network, image, [layer for row in rows for layer in row])
-    weights = _columns(network, [equal_weights(row) for row in rows])
+    weights = _columns(network, [weights_of(row) for row in rows])
     terms = [StyleTerm(layer, target, weights[layer]) for layer, target in targets.items()]
     terms.append(OutOfRange(_row(network, [RANGE] * len(rows))))
     sides = (image if size is None else resize(image, size)).shape[2:]

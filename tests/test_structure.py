@@ -9,8 +9,8 @@ import grimp
 import pytest
 
 ROOT = Path(__file__).parents[1]
-METHOD = ("errors", "vgg", "losses", "objective", "lbfgs", "parametrisation", "optimisation")
-METHOD += ("synthesis",)
+METHOD = ("errors", "vgg", "losses", "objective", "lbfgs", "adam", "parametrisation")
+METHOD += ("optimisation", "synthesis")
 
 
 @pytest.fixture(scope="module")
@@ -45,5 +45,5 @@ def test_a_newcomer_can_read_it():
         for path in (ROOT / "stylelab").glob("*.py")
     }
     assert {f"{name}.py" for name in METHOD} < set(lines)
-    assert len(lines) <= 12 and sum(lines.values()) <= 1900
+    assert len(lines) <= 13 and sum(lines.values()) <= 2070
     assert max(lines.values()) <= 300

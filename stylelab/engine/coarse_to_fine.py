@@ -6,7 +6,7 @@ from dataclasses import replace
 from torch import Tensor
 
 from stylelab.errors import SettingError
-from stylelab.optimisation import Hook, Result
+from stylelab.optimisation import Hook, Optimiser, Result
 from stylelab.parametrisation import FREQUENCIES, Parametrisation
 from stylelab.synthesis import STEPS, Transfer, balance, transfer_batch
 from stylelab.vgg import VGG, resize
@@ -19,6 +19,7 @@ def transfer_coarse_to_fine(
     levels: int,
     steps: int = STEPS,
     parametrisation: str | Parametrisation = FREQUENCIES,
+    optimiser: str | Optimiser = "lbfgs",
     progress: bool = True,
     hooks: Sequence[Hook] | None = None,
 ) -> Result:
@@ -27,8 +28,9 @@ def transfer_coarse_to_fine(
     Large structures are quick to find in small images. One level is the paper's method.
 
     Args:
-        network, transfers, parametrisation, progress, hooks: as `transfer_batch` takes them; it
-            raises the same. A strength stands for the ratio that it has at the largest size.
+        network, transfers, parametrisation, optimiser, progress, hooks: as `transfer_batch` takes
+            them; it raises the same. A strength stands for the ratio that it has at the largest
+            size.
         levels: how many sizes, each twice the last; each has `steps` steps.
 
     Returns:
@@ -45,7 +47,7 @@ def transfer_coarse_to_fine(
             f"{network.name} needs at least {least}: choose fewer levels or larger images"
         )
     transfers, seconds, start = [balance(network, one) for one in transfers], 0.0, None
-    how = {"parametrisation": parametrisation, "progress": progress, "hooks": hooks}
+    how = {"parametrisation": parametrisation, "optimiser": optimiser, "hooks": hooks}
     for level in reversed(range(levels)):
         half = {key: _halved(image, level) for key, image in images.items()}
         smaller = [
@@ -54,7 +56,8 @@ def transfer_coarse_to_fine(
         ]
         if start is not None:
             start = resize(start, tuple(smaller[0].content.shape[2:]))
-        result = transfer_batch(network, smaller, steps=steps, start=start, **how)
+        given = {"steps": steps, "start": start, "progress": progress}
+        result = transfer_batch(network, smaller, **given, **how)
         start, seconds = result.images, seconds + result.seconds
         if result.interrupted:
             break

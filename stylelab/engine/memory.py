@@ -1,6 +1,6 @@
 """The memory that an optimisation needs, estimated before it starts.
 
-The estimate counts what is large: feature maps and their gradients, and the vectors of L-BFGS.
+The estimate counts what is large: feature maps and their gradients, and the optimiser's vectors.
 """
 
 import math
@@ -13,15 +13,16 @@ import torch
 from tqdm.auto import tqdm
 
 from stylelab.errors import StylelabError
-from stylelab.lbfgs import State
+from stylelab.lbfgs import State, lbfgs
 from stylelab.objective import CPU_PIXELS, Objective
-from stylelab.optimisation import Run
+from stylelab.optimisation import Optimiser, Run, optimiser_name
 from stylelab.vgg import VGG
 
 GB = 1e9
 FLOAT = 4
-PAIRS = 2 * 20  # s and y of the default history
-VECTORS = 15  # others of an image's size: iterates, gradients, directions, and temporary ones
+# What an optimiser holds at the peak, in images: the s and y of L-BFGS's default history, and
+# iterates, gradients, directions, means, and temporary ones. Any other counts as L-BFGS.
+VECTORS = {"lbfgs": 2 * 20 + 15, "adam": 15}
 # Maps held at the peak for each that is computed: features, gradients, copies with an edge.
 MAPS = {"zeros": 1.75, "reflect": 2.7}
 LOADING = 32  # bytes for each pixel of a file while it is decoded
@@ -35,12 +36,18 @@ def maps_per_pixel(network: VGG, layers: Iterable[str]) -> float:
     return sum(network.widths[layer] / 4 ** (int(layer[4]) - 1) for layer in computed)
 
 
-def needed(network: VGG, layers: Iterable[str], shape: Sequence[int], device: str = "cpu") -> float:
+def needed(
+    network: VGG,
+    layers: Iterable[str],
+    shape: Sequence[int],
+    device: str = "cpu",
+    optimiser: Optimiser = lbfgs,
+) -> float:
     """Bytes, beside the network's, for optimising images of `shape` (N, 3, H, W) at `layers`."""
     count, _, height, width = shape
     pixels = height * width
     at_once = min(count, max(1, CPU_PIXELS // pixels)) if device == "cpu" else count
-    vectors = 3 * (PAIRS + VECTORS) * count
+    vectors = 3 * VECTORS.get(optimiser_name(optimiser), VECTORS["lbfgs"]) * count
     maps = MAPS[network.padding] * maps_per_pixel(network, layers) * at_once
     return FLOAT * pixels * (vectors + maps)
 
@@ -52,6 +59,7 @@ def needed_for_files(
     style: tuple[int, int],
     size: int | None,
     device: str = "cpu",
+    optimiser: Optimiser = lbfgs,
 ) -> tuple[float, tuple[int, int]]:
     """Bytes at the peak of a whole transfer, and its (width, height), from its files' sizes alone.
 
@@ -62,7 +70,7 @@ def needed_for_files(
     (width, height), resized_style = (_resized(sides, size) for sides in (content, style))
     loading = LOADING * max(math.prod(content), math.prod(style))
     images = 3 * FLOAT * (width * height + math.prod(resized_style))
-    run = needed(network, layers, (1, 3, height, width), device)
+    run = needed(network, layers, (1, 3, height, width), device, optimiser)
     return max(loading, run) + images, (width, height)
 
 
@@ -123,7 +131,7 @@ def warn_if_short(run: Run, states: Iterator[State]) -> Iterator[State]:
         return
     network, device = run.objective.network, str(run.start.device)
     count, _, height, width = run.start.shape
-    need = needed(network, run.objective.layers, run.start.shape, device)
+    need = needed(network, run.objective.layers, run.start.shape, device, run.optimiser)
     asked = network, need, (width, height), device, count
     if need > free(device):
         tqdm.write(f"stylelab: {shortage(*asked)}", file=sys.stderr)

@@ -32,9 +32,10 @@ def draw(
     """
     start, steps = transfer_start(network, [transfer]), result.steps
     _, gradient = transfer_objective(network, [transfer]).value_and_grad(start)
-    weights = transfer.style_weights | {transfer.content_layer: transfer.alpha_beta}
+    (content_layer,) = transfer.content_layers  # the paper's one
+    weights = transfer.style_weights | {content_layer: transfer.alpha_beta}
     layers = network.check_layers(weights)
-    deepest = layers.index(transfer.content_layer)
+    deepest = layers.index(content_layer)
     images = transfer.style, transfer.content, start, result.images
     with torch.no_grad():
         features = [network(image.to(start), layers) for image in images]
