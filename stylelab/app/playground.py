@@ -167,7 +167,10 @@ class Playground(widgets.VBox):
         if before and not before.over:
             return  # a second click before the button was disabled
         settings, network = self.controls.settings, None
-        if before and before.settings.network == settings.network:
+        if before and all(
+            getattr(before.settings, name) == getattr(settings, name)
+            for name in ("network", "pooling")
+        ):
             network = self.session.network
         content, style = self.controls.content, self.controls.style_image
         images = (content.chosen.image, style.chosen.image)

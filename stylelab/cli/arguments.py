@@ -59,6 +59,15 @@ def network(text: str) -> str:
 
 
 @argument
+def start(text: str) -> str:
+    """A way to start, or the path of a file that can be read."""
+    text = OPTIONS["init"].read(text)
+    if text in OPTIONS["init"].choices:
+        return text
+    return str(readable(path(text), SettingError, "an image, or content, style or noise"))
+
+
+@argument
 def device(text: str) -> str:
     """The name of a device that this machine has."""
     from stylelab.engine.devices import pick_device
@@ -81,10 +90,13 @@ def add_settings(
         option, value = OPTIONS[name], DEFAULTS[name]
         shown = default or (",".join(value) if isinstance(value, dict) else value)
         shown = option.unset if shown is None else shown
+        spellings = [f"--{each.replace('_', '-')}" for each in (name, option.also) if each]
+        choices = [*option.choices, *(["FILE"] if option.file else [])]
         add_argument(
-            f"--{name.replace('_', '-')}",
+            *spellings,
+            dest=name,
             type=types.get(name) or argument(option.read),
             default=None if default else value,
-            metavar=option.metavar,
+            metavar="|".join(choices) or option.metavar,
             help=f"{option.help} (default: {shown})",
         )

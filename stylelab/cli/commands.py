@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from stylelab import gallery, images
 from stylelab import networks as nets
@@ -16,7 +17,9 @@ from stylelab.engine.devices import pick_device
 from stylelab.errors import DownloadError, ImageError, SettingError, StylelabError
 from stylelab.files import decode
 from stylelab.files.local import sha256_of
+from stylelab.optimisation import optimiser_name
 from stylelab.runs import notebooks as runner
+from stylelab.runs.intermediate import SaveEvery
 from stylelab.runs.settings import OPTIONS, Settings, metadata
 from stylelab.synthesis import balance
 
@@ -27,15 +30,17 @@ def transfer(arguments: Namespace) -> int:
     """Paint one image in the style of another; what can be wrong is found before the work."""
     paths = {role: _find(getattr(arguments, role)) for role in ("content", "style")}
     originals = {role: decode.size_of(path) for role, path in paths.items()}
-    output = images.check_output(arguments.output, bits=arguments.bits)
+    keep_alpha = arguments.keep_alpha
+    output = images.check_output(arguments.output, bits=arguments.bits, alpha=keep_alpha)
     checkpoint = Checkpoint(arguments.checkpoint) if arguments.checkpoint else None
-    _check_distinct(output, paths, arguments.checkpoint)
     values = {name: getattr(arguments, name) for name in OPTIONS}
     if arguments.size == "original":
         values["size"] = max(originals["content"])
     settings = Settings(**values)
+    used = paths | ({"start": Path(settings.start_file)} if settings.start_file else {})
+    _check_distinct(output, used, arguments.checkpoint, arguments.save_every)
     device = pick_device(arguments.device)
-    network = nets.load(settings.network, device=device)
+    network = nets.load(settings.network, pooling=settings.pooling, device=device)
     least = network.min_size(settings.layers)
     needs = f"network {network.name} needs at least {least} on each side"
     for role, path in paths.items():
@@ -43,8 +48,9 @@ def transfer(arguments: Namespace) -> int:
             raise ImageError(
                 f"{path} has {_sides(originals[role])} pixels; {needs}: choose a larger image"
             )
+    optimiser = settings.how["optimiser"]
     need, sides = memory.needed_for_files(
-        network, settings.layers, *originals.values(), settings.size, str(device)
+        network, settings.layers, *originals.values(), settings.size, str(device), optimiser
     )
     if need > SURELY * memory.free(str(device)):
         shortage = memory.shortage(network, need, sides, str(device))
@@ -63,40 +69,47 @@ def transfer(arguments: Namespace) -> int:
                 "--size original works at the size of CONTENT"
             )
     content, style = loaded.values()
-    if settings.init != "noise" and torch.equal(content, style):
+    if settings.init in ("content", "style") and torch.equal(content, style):
         raise SettingError(
             f"CONTENT and STYLE are the same picture, {arguments.content}, which is the result "
             "already; choose another STYLE, or --init noise"
         )
+    alpha = images.load_alpha(paths["content"], settings.size) if keep_alpha else None
+    if keep_alpha and alpha is None:
+        raise SettingError(f"{arguments.content} has no transparency; leave out --keep-alpha")
     asked = balance(network, settings.as_transfer(content, style))
     weighed = f"alpha/beta {asked.alpha_beta:.3g}"
     if settings.alpha_beta is None:
         weighed = f"strength {settings.strength:g} ({weighed})"
     say(
         f"{arguments.content} ({_sides(content.shape[:1:-1])}) in the style of {arguments.style} "
-        f"({_sides(style.shape[:1:-1])}): network {network.name} on {device}, {weighed}, "
-        f"{settings.steps} steps from {settings.init}"
+        f"({_sides(style.shape[:1:-1])}): network {network.name} with {network.pooling} pooling on "
+        f"{device}, {weighed}, {settings.steps} steps of {optimiser_name(optimiser)} from "
+        f"{settings.init}"
         + (f" on each of {settings.levels} levels" if settings.levels > 1 else "")
     )
+    files = {role: {"file": path.name, "sha256": sha256_of(path)} for role, path in used.items()}
+
+    def save(image: Tensor, path: Path, found: dict) -> None:
+        found = {"alpha_beta_used": asked.alpha_beta, "keep_alpha": keep_alpha, **found}
+        texts = metadata(settings, files, network, **found)
+        images.save_image(image, path, bits=arguments.bits, metadata=texts, alpha=alpha)
+
+    watching = [checkpoint] if checkpoint else []
+    if arguments.save_every:
+        saving = SaveEvery(output, arguments.save_every, settings.steps * settings.levels, save)
+        watching.append(saving)
     result = transfer_coarse_to_fine(
         network,
         [asked],
         levels=settings.levels,
         steps=settings.steps,
-        parametrisation=settings.parametrisation,
-        hooks=[*network.hooks, *([checkpoint] if checkpoint else [])],
+        hooks=[*network.hooks, *watching],
+        **settings.how,
     )
-    texts = metadata(
-        settings,
-        {role: {"file": path.name, "sha256": sha256_of(path)} for role, path in paths.items()},
-        network,
-        alpha_beta_used=asked.alpha_beta,
-        steps_done=result.steps,
-        first_loss=float(result.losses[0]),
-        best_loss=float(result.losses.min()),
-        saved_loss=float(sum(result.final.values())),
-    )
-    images.save_image(result.images, output, bits=arguments.bits, metadata=texts)
+    found = {"steps_done": result.steps, "first_loss": float(result.losses[0])}
+    found |= {"best_loss": float(result.losses.min())}
+    save(result.images, output, found | {"saved_loss": float(sum(result.final.values()))})
     if result.stuck:
         return complain(
             f"no step led to a finite loss after step {result.steps}; the best image so far is "
@@ -124,8 +137,12 @@ def _find(name: str) -> Path:
     raise ImageError(f"{name} does not exist; give an image file or one of {known}")
 
 
-def _check_distinct(output: Path, paths: dict[str, Path], checkpoint: str | None) -> None:
-    """SettingError if the result or the checkpoint would replace one of the images."""
+def _check_distinct(
+    output: Path, paths: dict[str, Path], checkpoint: str | None, every: int | None
+) -> None:
+    """SettingError if what is written would replace one of the images."""
+    if every and any(SaveEvery.is_of(output, path) for path in paths.values()):
+        raise SettingError("--save-every would replace one of the images; name another --output")
     if output.exists() and any(output.samefile(path) for path in paths.values()):
         raise SettingError(f"--output {output} is one of the two images; name another file")
     taken = [path.resolve() for path in (output, *paths.values())]

@@ -11,11 +11,13 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stylelab import __version__
 from stylelab.errors import ImageError, SettingError
-from stylelab.runs.options import LAYERS, Option
+from stylelab.runs.options import Option, shares
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from stylelab.synthesis import Transfer
     from stylelab.vgg import VGG
 
+RATE = 0.05  # Adam's, where none is given
 HEAVIEST = 1e30  # squares and sums of weights stay finite in float32
 
 
@@ -68,12 +71,15 @@ class Settings:
         metavar="RATIO",
         unset="as the strength says",
     )
-    content_layer: str = _setting(
-        "conv4_2",
+    content_layers: Mapping[str, float] = _setting(
+        {"conv4_2": 1.0},
         "Content at",
-        "the layer whose features are matched to those of the photograph",
-        choices=LAYERS,
-        metavar="LAYER",
+        "the layers whose features are matched to those of the photograph, one in the paper, with "
+        "weights relative to each other if these differ, such as conv4_2=1,conv3_2=0.5",
+        most=HEAVIEST,
+        usual=(0, 5),
+        metavar="LAYERS",
+        also="content_layer",
     )
     style_layers: Mapping[str, float] = _setting(
         dict.fromkeys(("conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1"), 1.0),
@@ -87,11 +93,11 @@ class Settings:
     init: str = _setting(
         "content",
         "Start",
-        "the image that the optimisation starts from",
+        "the image that the optimisation starts from; a FILE of yours is resized to CONTENT's size",
         choices=("content", "style", "noise"),
-        metavar="content|style|noise",
+        file=True,
     )
-    steps: int = _setting(100, "Steps", "L-BFGS steps", most=1_000_000)
+    steps: int = _setting(100, "Steps", "steps of the optimiser", most=1_000_000)
     seed: int = _setting(
         0, "Seed", "seed of the white noise; no effect on other starts", most=2**31 - 1
     )
@@ -117,29 +123,64 @@ class Settings:
         "what the optimiser moves: frequencies of the image, which leaves fewer fringes, or its "
         "pixels, as in the paper",
         choices=("frequencies", "pixels"),
-        metavar="frequencies|pixels",
+    )
+    optimiser: str = _setting(
+        "lbfgs",
+        "Optimiser",
+        "L-BFGS, as in the paper; or Adam, which takes a tenth of L-BFGS's memory, for larger "
+        "pictures, and two to four times the steps to a picture as good",
+        choices=("lbfgs", "adam"),
+        also="optimizer",
+    )
+    learning_rate: float | None = _setting(
+        None,
+        "Rate",
+        "how far Adam moves each pixel, or frequency, in one step",
+        kind=float,
+        least=1e-6,
+        most=10,
+        usual=(1e-3, 1),
+        first=RATE,
+        metavar="RATE",
+        unset=f"{RATE:g}",
+    )
+    pooling: str | None = _setting(
+        None,
+        "Pooling",
+        "how the network pools: averages, as in the paper, or maxima, as VGG was trained",
+        kind=str,
+        choices=("avg", "max"),
+        unset="the network's own",
     )
 
     def __post_init__(self) -> None:
         for name, option in OPTIONS.items():
             object.__setattr__(self, name, option.check(getattr(self, name), name))
+        if self.learning_rate is not None and self.optimiser == "lbfgs":
+            raise SettingError(
+                "learning_rate is Adam's: choose the optimiser adam, or leave it out"
+            )
+
+    @property
+    def content_weights(self) -> dict[str, float]:
+        """The share of alpha of each content layer whose weight is above 0; they sum to 1."""
+        return shares(self.content_layers)
 
     @property
     def style_weights(self) -> dict[str, float]:
         """w_l of equation 5 for each style layer whose weight is above 0; they sum to 1."""
-        used = {layer: weight for layer, weight in self.style_layers.items() if weight > 0}
-        return {layer: weight / sum(used.values()) for layer, weight in used.items()}
+        return shares(self.style_layers)
 
     @property
     def layers(self) -> tuple[str, ...]:
         """The layers that are matched."""
-        return (self.content_layer, *self.style_weights)
+        return (*self.content_weights, *self.style_weights)
 
     @property
     def objective(self) -> tuple:
         """What the objective depends on: equal for equal objectives."""
         weighed = ("strength", self.strength) if self.alpha_beta is None else self.alpha_beta
-        return weighed, self.content_layer, self.style_weights, self.tv_weight
+        return weighed, self.content_weights, self.style_weights, self.tv_weight
 
     @property
     def dial(self) -> str:
@@ -149,16 +190,39 @@ class Settings:
         return f"α/β {self.alpha_beta:.1e}"
 
     def as_transfer(self, content: Tensor, style: Tensor) -> Transfer:
-        """The transfer of two images `(1, 3, H, W)`, sRGB in [0, 1], resized already."""
+        """The transfer of two images `(1, 3, H, W)`, sRGB in [0, 1], resized already.
+
+        ImageError if `init` is a file that cannot be read.
+        """
+        from stylelab.images import load_image
         from stylelab.synthesis import Transfer
 
-        names = ("strength", "alpha_beta", "content_layer", "init", "seed", "tv_weight")
-        chosen = {name: getattr(self, name) for name in names}
-        return Transfer(content, style, style_layers=self.style_weights, **chosen)
+        names = ("strength", "alpha_beta", "seed", "tv_weight")
+        chosen: dict[str, Any] = {name: getattr(self, name) for name in names}
+        chosen |= {"content_layers": self.content_weights, "style_layers": self.style_weights}
+        file = self.start_file
+        init = self.init if file is None else load_image(file, self.size)
+        return Transfer(content, style, init=init, **chosen)
+
+    @property
+    def start_file(self) -> str | None:
+        """The file that `init` names, if it does."""
+        return None if self.init in OPTIONS["init"].choices else self.init
+
+    @property
+    def how(self) -> dict[str, Any]:
+        """How the objective is minimised, as `transfer_batch` takes it."""
+        from stylelab.optimisation import optimiser_of
+
+        optimiser = optimiser_of(self.optimiser)
+        if self.learning_rate is not None:
+            optimiser = partial(optimiser, learning_rate=self.learning_rate)
+        return {"parametrisation": self.parametrisation, "optimiser": optimiser}
 
     def as_dict(self) -> dict[str, object]:
         """The settings by name, of types that JSON knows."""
-        return {**vars(self), "style_layers": dict(self.style_layers)}
+        layers = {name: dict(getattr(self, name)) for name in ("content_layers", "style_layers")}
+        return {**vars(self), **layers}
 
     def to_json(self) -> str:
         """The settings as JSON, which `from_json` reads."""
@@ -176,7 +240,7 @@ class Settings:
 
 OPTIONS: dict[str, Option] = {each.name: each.metadata["option"] for each in fields(Settings)}
 # What may change while a transfer runs.
-LIVE = ("strength", "alpha_beta", "content_layer", "style_layers", "steps")
+LIVE = ("strength", "alpha_beta", "content_layers", "style_layers", "steps")
 
 
 def metadata(
@@ -185,7 +249,8 @@ def metadata(
     """The texts that a picture made with `settings` is saved with.
 
     Args:
-        images: "content" and "style", each with the "file" it came from and its "sha256".
+        images: "content" and "style", and "start" if it is a file, each with the "file" it came
+            from and its "sha256".
         network: the network used.
         outcome: the losses, the steps done and the like. No times: the same command is to give
             the same bytes.
@@ -195,9 +260,10 @@ def metadata(
     record = {
         **images,
         **settings.as_dict(),
-        "network": network.name,  # its file's name alone
+        "network": network.name,  # its file's name alone, as that of the start
+        "init": Path(settings.init).name,
         "network_sha256": network.sha256,
-        "pooling": network.pooling,
+        "pooling_used": network.pooling,
         **outcome,
         "device": str(network.device),
         "stylelab": __version__,
@@ -223,6 +289,8 @@ def read_settings(path: str | os.PathLike[str]) -> tuple[Settings, dict]:
             f"{path} holds no settings; choose a PNG saved by the playground or by "
             "stylelab transfer"
         )
+    if isinstance(only := record.get("content_layer"), str):  # of one layer, in older pictures
+        record = {"content_layers": {only: 1.0}, **record}
     return Settings(**{name: record[name] for name in OPTIONS if name in record}), record
 
 
