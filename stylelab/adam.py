@@ -18,7 +18,9 @@ from stylelab.lbfgs import TERM, State, ValueAndGrad, check_snapshot, check_star
 
 RATE = 0.05
 MEANS = (0.9, 0.99)  # the shares of the old means that a step keeps: of gradients, of squares
-LEAST = 1e-8  # added to the root of the mean square, over the first gradient's root mean square
+# The paper's epsilon, over the first gradient's root mean square. It is large: where it is tiny,
+# numbers that hardly matter move as far as all others, and in frequencies these become gratings.
+LEAST = 0.3
 
 
 def adam(
@@ -27,6 +29,7 @@ def adam(
     *,
     learning_rate: float = RATE,
     means: tuple[float, float] = MEANS,
+    least: float = LEAST,
     resume: Mapping[str, Tensor] | None = None,
 ) -> Iterator[State]:
     """Minimise N independent problems; yields the start's State, then one for each step, forever.
@@ -34,9 +37,10 @@ def adam(
     Args:
         value_and_grad: image `(N, ...)` to its losses by term, each `(N,)`, and the gradient.
         start: the starting images, `(N, ...)`.
-        learning_rate: how far each number of an image moves, about, in one step; all of them in the
-            first. The losses' unit does not matter.
+        learning_rate: how far, at most about, each number of an image moves in one step. The unit
+            of the losses does not matter.
         means: beta_1 and beta_2 of the paper.
+        least: its epsilon, over the root mean square of the first gradient.
         resume: the snapshot of a state, which is yielded first; the states after it are those of
             the uninterrupted run, bit for bit. `start` then only gives the shape.
 
@@ -44,8 +48,8 @@ def adam(
         SettingError: if an argument is out of range, loss or gradient at the start are not finite,
             or `resume` is not a snapshot of a problem of this shape.
     """
-    if not learning_rate > 0 or not all(0 <= kept < 1 for kept in means):
-        raise SettingError("learning_rate must be above 0, and means at least 0 and below 1")
+    if not learning_rate > 0 or not least > 0 or not all(0 <= kept < 1 for kept in means):
+        raise SettingError("learning_rate and least must be above 0, and means from 0 to below 1")
 
     def evaluate(flat: Tensor) -> tuple[dict[str, Tensor], Tensor, Tensor]:
         terms, gradient = value_and_grad(flat.view_as(start))
@@ -60,7 +64,7 @@ def adam(
         terms, s.loss, gradient = evaluate(x)
         check_start(s.loss, gradient)
         s.mean, s.square = (1 - means[0]) * gradient, (1 - means[1]) * gradient.square()
-        s.least = LEAST * gradient.square().mean(1, keepdim=True).sqrt()
+        s.least = least * gradient.square().mean(1, keepdim=True).sqrt()
         s.best_loss, s.rate, s.kept = s.loss, zero + learning_rate, zero + 1
         del gradient
     else:

@@ -68,14 +68,15 @@ def save_image(
         image: `(1, 3, H, W)` or `(3, H, W)`, sRGB; clamped to [0, 1] and rounded to `bits` bits.
         bits: 8, or 16 for PNG and TIFF.
         metadata: texts to keep in the file; `read_metadata` reads them back.
-        alpha: `(1, 1, H, W)` in [0, 1], 0 where the picture is transparent; not in a JPEG. It is
-            resized to the image's size.
+        alpha: `(1, 1, H, W)` in [0, 1], 0 where the picture is transparent; it is resized to the
+            image's size. A JPEG cannot hold it.
 
     Raises:
         ImageError: if the image or `path` will not do, or the file cannot be written.
         SettingError: if the extension is unknown, or cannot hold `bits` or `alpha`.
     """
-    path = check_output(path, bits=bits, alpha=alpha is not None)
+    sides = [1, *getattr(image, "shape", ())[-2:]]
+    path = check_output(path, bits=bits, alpha=alpha is not None, side=max(sides))
     kind, shape = getattr(image, "dtype", type(image)), tuple(getattr(image, "shape", ()))
     is_float = isinstance(image, Tensor) and image.is_floating_point() and 0 not in shape
     if not is_float or shape[-3:-2] != (3,) or shape[:-3] not in ((), (1,)):
@@ -84,6 +85,8 @@ def save_image(
     if not image.isfinite().all():
         raise ImageError(f"{path}: the image holds NaN or infinite pixels and was not saved")
     if alpha is not None:
+        if not isinstance(alpha, Tensor) or alpha.shape[:2] != (1, 1) or alpha.dim() != 4:
+            raise ImageError(f"{path}: alpha must be a tensor (1, 1, H, W)")
         image = torch.cat([image, resize(alpha.detach().float().cpu(), tuple(image.shape[1:]))[0]])
     pixels = (image.clamp(0, 1) * (2**bits - 1)).round().permute(1, 2, 0).contiguous().numpy()
     encoder = encode.ENCODERS[path.suffix.lower()]
@@ -102,12 +105,18 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
         raise ImageError(f"{path} cannot be read as a PNG image") from error
 
 
-def check_output(path: str | os.PathLike[str], *, bits: int = 8, alpha: bool = False) -> Path:
+def check_output(
+    path: str | os.PathLike[str], *, bits: int = 8, alpha: bool = False, side: int = 1
+) -> Path:
     """`path`, `~` expanded, if `save_image` could write there: to be asked before a long run.
 
+    Args:
+        bits: of each colour.
+        alpha: whether there will be an alpha channel.
+        side: the longer side of the picture.
+
     Raises:
-        SettingError: if the extension is unknown, or cannot hold `bits` or, if asked, an alpha
-            channel.
+        SettingError: if the extension is unknown, or cannot hold such a picture.
         ImageError: if it is no possible file name, or the folder cannot be written to.
     """
     path = Path(os.path.expanduser(path))
@@ -116,6 +125,8 @@ def check_output(path: str | os.PathLike[str], *, bits: int = 8, alpha: bool = F
     if bits not in (8, 16) or (bits == 16 and path.suffix.lower() not in encode.DEEP):
         said = f"bits must be 8 or 16, and JPEG and WebP have 8 bits only; got {bits!r}"
         raise SettingError(f"{path}: {said}")
+    if side > encode.WEBP_SIDE and path.suffix.lower() == ".webp":
+        raise SettingError(f"{path}: a WebP has at most {encode.WEBP_SIDE} pixels on a side")
     if alpha and path.suffix.lower() in encode.OPAQUE:
         raise SettingError(f"{path}: a JPEG has no transparency; name a .png, .tif or .webp file")
     try:

@@ -36,11 +36,11 @@ NAN = float("nan")
 @pytest.mark.parametrize("means", [(0.9, 0.99), (0.5, 0.999), (0.0, 0.9)])
 def test_it_is_pytorchs_adam(means):
     """Image by image, since PyTorch's adds one number to every root."""
-    states = run(rosenbrock, STARTS, 100, learning_rate=0.03, means=means)
+    states = run(rosenbrock, STARTS, 100, learning_rate=0.03, means=means, least=0.1)
     for i, start in enumerate(STARTS):
         x = start.clone()[None].requires_grad_()
         (first,) = torch.autograd.grad(rosenbrock(x).sum(), x)
-        least = 1e-8 * float(first.square().mean().sqrt())
+        least = 0.1 * float(first.square().mean().sqrt())
         theirs = torch.optim.Adam([x], lr=0.03, betas=means, eps=least)
         for state in states:
             torch.testing.assert_close(state.image[i : i + 1], x.detach(), atol=1e-9, rtol=1e-8)
@@ -57,11 +57,11 @@ def test_the_first_steps_are_those_of_the_formula():
         return {"loss": torch.zeros(1).double()}, torch.full_like(x, next(gradients))
 
     start = torch.zeros(1, 1, dtype=torch.float64)
-    states = itertools.islice(adam(evaluate, start, learning_rate=0.1, means=(0.5, 0.8)), 4)
-    found = [state.image.item() for state in states]
+    how = {"learning_rate": 0.1, "means": (0.5, 0.8), "least": 0.5}
+    found = [state.image.item() for state in itertools.islice(adam(evaluate, start, **how), 4)]
     # means 1.5, 1.25, -0.375 over 0.5, 0.75, 0.875; squares 1.8, 1.64, 2.112 over 0.2, 0.36, 0.488
-    steps = [0.1 * 3 / 3, 0.1 * (1.25 / 0.75) / (1.64 / 0.36) ** 0.5]
-    steps.append(0.1 * (-0.375 / 0.875) / (2.112 / 0.488) ** 0.5)
+    steps = [0.1 * 3 / (3 + 1.5), 0.1 * (1.25 / 0.75) / ((1.64 / 0.36) ** 0.5 + 1.5)]
+    steps.append(0.1 * (-0.375 / 0.875) / ((2.112 / 0.488) ** 0.5 + 1.5))
     expected = [0.0, *itertools.accumulate(-step for step in steps)]
     assert found == pytest.approx(expected, rel=1e-7)
 
@@ -131,7 +131,8 @@ def test_a_step_taken_back_is_tried_with_a_quarter_of_the_rate():
 
     steps = itertools.count()
     start = torch.zeros(1, 2, 3, dtype=torch.float64)
-    states = list(itertools.islice(adam(evaluate, start, learning_rate=0.1), 12))
+    how = {"learning_rate": 0.1, "least": 1e-8}
+    states = list(itertools.islice(adam(evaluate, start, **how), 12))
     assert [int(state.refused) for state in states] == [0, 0, 0, 1, 0, 0, 1, 2, 0, 0, 0, 0]
     moves = [float((a.image - b.image).mean()) for a, b in itertools.pairwise(states)]
     expected = [0.1, 0.1, 0.0, 0.025, 0.05, 0.0, 0.0, 0.00625, 0.0125, 0.025, 0.05]
@@ -142,7 +143,7 @@ def test_a_step_taken_back_is_tried_with_a_quarter_of_the_rate():
 
 
 def test_the_best_never_gets_worse_and_its_loss_is_its_own():
-    states = run(rosenbrock, STARTS, 60, learning_rate=0.3)
+    states = run(rosenbrock, STARTS, 60, learning_rate=0.3, least=1e-8)
     assert any((b.loss > a.loss).any() for a, b in itertools.pairwise(states))  # it swings
     for before, after in itertools.pairwise(states):
         assert (after.best_loss <= before.best_loss).all()
@@ -170,7 +171,7 @@ def test_refuses_a_start_whose_loss_or_gradient_is_not_finite(function, second):
         next(adam(value_and_grad(lambda x: function(x[:, 0])), start))
 
 
-@pytest.mark.parametrize("options", [{"learning_rate": 0.0}, {"means": (0.9, 1.0)}])
+@pytest.mark.parametrize("options", [{"learning_rate": 0.0}, {"means": (0.9, 1.0)}, {"least": 0}])
 def test_refuses_settings_out_of_range(options):
     with pytest.raises(SettingError, match=next(iter(options))):
         next(adam(value_and_grad(rosenbrock), STARTS, **options))

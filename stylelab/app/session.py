@@ -202,11 +202,8 @@ class Session:
         while True:
             self._in_force, self._first = settings.objective, self._now.step
             transfer = balance(network, settings.as_transfer(content, style))
-            objective, self.alpha_beta = (
-                transfer_objective(network, [transfer]),
-                transfer.alpha_beta,
-            )
-            optimise(objective, image, steps, **how)
+            self.alpha_beta = transfer.alpha_beta
+            optimise(transfer_objective(network, [transfer]), image, steps, **how)
             with self._condition:
                 image, settings = self._now.state.image, self._now.settings
                 if self._stopping or settings.objective == self._in_force:

@@ -30,13 +30,13 @@ def transfer(arguments: Namespace) -> int:
     """Paint one image in the style of another; what can be wrong is found before the work."""
     paths = {role: _find(getattr(arguments, role)) for role in ("content", "style")}
     originals = {role: decode.size_of(path) for role, path in paths.items()}
-    keep_alpha = arguments.keep_alpha
-    output = images.check_output(arguments.output, bits=arguments.bits, alpha=keep_alpha)
     checkpoint = Checkpoint(arguments.checkpoint) if arguments.checkpoint else None
     values = {name: getattr(arguments, name) for name in OPTIONS}
     if arguments.size == "original":
         values["size"] = max(originals["content"])
-    settings = Settings(**values)
+    settings, keep_alpha = Settings(**values), arguments.keep_alpha
+    kind = {"bits": arguments.bits, "alpha": keep_alpha, "side": settings.size}
+    output = images.check_output(arguments.output, **kind)
     used = paths | ({"start": Path(settings.start_file)} if settings.start_file else {})
     _check_distinct(output, used, arguments.checkpoint, arguments.save_every)
     device = pick_device(arguments.device)
@@ -144,7 +144,7 @@ def _check_distinct(
     if every and any(SaveEvery.is_of(output, path) for path in paths.values()):
         raise SettingError("--save-every would replace one of the images; name another --output")
     if output.exists() and any(output.samefile(path) for path in paths.values()):
-        raise SettingError(f"--output {output} is one of the two images; name another file")
+        raise SettingError(f"--output {output} is one of the images; name another file")
     taken = [path.resolve() for path in (output, *paths.values())]
     if checkpoint and Path(checkpoint).resolve() in taken:
         raise SettingError(f"--checkpoint {checkpoint} is one of the images; name another file")
