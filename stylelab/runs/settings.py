@@ -127,8 +127,7 @@ class Settings:
     optimiser: str = _setting(
         "lbfgs",
         "Optimiser",
-        "L-BFGS, as in the paper; or Adam, which with vgg19-mini needs a third less memory, for "
-        "larger pictures, and about three times the steps",
+        "L-BFGS, as in the paper; or Adam: less memory, about three times the steps",
         choices=("lbfgs", "adam"),
         also="optimizer",
     )
@@ -200,8 +199,7 @@ class Settings:
         names = ("strength", "alpha_beta", "seed", "tv_weight")
         chosen: dict[str, Any] = {name: getattr(self, name) for name in names}
         chosen |= {"content_layers": self.content_weights, "style_layers": self.style_weights}
-        file = self.start_file
-        init = self.init if file is None else load_image(file, self.size)
+        init = load_image(self.start_file, self.size) if self.start_file else self.init
         return Transfer(content, style, init=init, **chosen)
 
     @property
