@@ -29,7 +29,7 @@ _HOMES = {
     "reconstruct_content": "synthesis",
     "reconstruct_style": "synthesis",
     "save_image": "images",
-    "Transfer": "synthesis",
+    "Transfer": "description",
     "transfer": "synthesis",
     "transfer_batch": "synthesis",
 }

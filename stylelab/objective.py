@@ -78,9 +78,19 @@ def targets(
     return {layer: torch.cat([row[layer] for row in rows]) for layer in rows[0]}
 
 
-def equal_weights(layers: Sequence[str]) -> dict[str, float]:
-    """The paper's w_l: 1 / (number of layers) for each of `layers`."""
-    return {layer: 1 / len(set(layers)) for layer in layers}
+def weights_of(
+    layers: Sequence[str] | Mapping[str, float], name: str = "layers"
+) -> dict[str, float]:
+    """The weight of each of `layers`: its own, or the paper's w_l, 1 / (number of layers).
+
+    SettingError, which calls them `name`, if they are neither names nor weights by name.
+    """
+    several = isinstance(layers, (Sequence, Mapping)) and not isinstance(layers, str)
+    if not several or not layers or not all(isinstance(layer, str) for layer in layers):
+        raise SettingError(f"{name} must name layers, as ['conv4_2'] does; got {layers!r}")
+    if isinstance(layers, Mapping):
+        return dict(layers)
+    return dict.fromkeys(layers, 1 / len(set(layers)))
 
 
 def columns(network: VGG, rows: Sequence[Mapping[str, float]]) -> dict[str, Tensor]:

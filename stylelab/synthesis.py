@@ -1,19 +1,19 @@
 """The paper's three experiments: content reconstruction, style reconstruction, style transfer.
 
 Each optimises a batch of images, one for every panel of a figure, and returns a `Result`. One
-picture is described by a `Transfer`; a list of them is a batch.
+picture is described by a `stylelab.description.Transfer`; a list of them is a batch.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
-from functools import cached_property
+from collections.abc import Sequence
+from dataclasses import fields, replace
 
 import torch
 from torch import Tensor
 
 from stylelab.controls import colours
 from stylelab.controls.keeping import keeping
-from stylelab.controls.styles import HEAVIEST, Style, as_styles, proportions, style_terms
+from stylelab.controls.styles import Style, proportions, style_terms
+from stylelab.description import Transfer
 from stylelab.errors import SettingError, check_number
 from stylelab.objective import (
     RANGE,
@@ -24,92 +24,19 @@ from stylelab.objective import (
     TotalVariation,
     columns,
     content_representation,
-    equal_weights,
     place,
     row,
     shown,
     style_representation,
     targets,
+    weights_of,
 )
-from stylelab.optimisation import Hook, Result, optimise, white_noise
+from stylelab.optimisation import Hook, Optimiser, Result, optimise, white_noise
 from stylelab.parametrisation import FREQUENCIES, Parametrisation
-from stylelab.vgg import CONTENT_LAYER, STYLE_LAYERS, VGG, check_image, resize
+from stylelab.vgg import VGG, check_image, resize
 
-STARTS = ("content", "style", "noise")
 BALANCE = 0.05  # found by eye on 22 pairs of images, at three sizes
 STEPS = 100  # enough at 512 pixels for what the eye sees
-
-
-@dataclass(frozen=True, eq=False)
-class Transfer:
-    """One style transfer: a photograph, its style, and what is asked for (equation 7).
-
-    Attributes:
-        content: `(1, 3, H, W)`, sRGB in [0, 1]; the result has its size.
-        style: the same; or several for one picture, a sequence of `Style`, which may have regions.
-            Where no style has its region the photograph stays.
-        alpha_beta: weight of the mean content loss over that of the mean style loss, as in the
-            authors' code (see `stylelab.losses`); beta is 1. None leaves it to the strength.
-        strength: how much of the painting is wanted, from 0 (nearly the photograph) to 1, where no
-            ratio is given; `balance` says what it stands for.
-        content_layer: the layer matched in content.
-        style_layers: the layers matched in style, each with w_l = 1/layers; or their w_l by name.
-        init: start from "content", "style" (resized to the content's size) or white "noise".
-        seed: of the white noise; other starts ignore it.
-        tv_weight: weight of the total variation, 0 in the paper.
-        range_weight: weight of pixels that leave [0, 1], over alpha + beta; 0 in the paper.
-        colours: "style"; or the photograph's, by "luminance" or by "match": see
-            `stylelab.controls.colours`.
-
-    Raises:
-        SettingError: for an image that is not such a tensor, or a value out of range.
-    """
-
-    content: Tensor
-    style: Tensor | Sequence[Style]
-    alpha_beta: float | None = None
-    strength: float = 0.5
-    content_layer: str = CONTENT_LAYER
-    style_layers: Sequence[str] | Mapping[str, float] = STYLE_LAYERS
-    init: str = "content"
-    seed: int = 0
-    tv_weight: float = 0.0
-    range_weight: float = RANGE
-    colours: str = "style"
-
-    def __post_init__(self) -> None:
-        check_image(self.content, "content")
-        self.styles  # noqa: B018  # is checked
-        check_number(self.strength, "strength", 1)
-        for name in ("alpha_beta", "tv_weight", "range_weight"):
-            if name != "alpha_beta" or self.alpha_beta is not None:
-                check_number(getattr(self, name), name, HEAVIEST)
-        several = isinstance(self.style_layers, (Sequence, Mapping)) and len(self.style_layers)
-        if not several or not all(isinstance(name, str) for name in self.layers):
-            got = f"got {self.content_layer!r} and {self.style_layers!r}"
-            raise SettingError(f"content_layer and style_layers must name layers; {got}")
-        for layer, weight in self.layer_weights.items():
-            check_number(weight, f"the weight of style layer {layer}", HEAVIEST)
-        for name, known in (("init", STARTS), ("colours", colours.MODES)):
-            if (got := getattr(self, name)) not in known:
-                raise SettingError(f"{name} must be one of {', '.join(known)}, got {got!r}")
-        check_number(self.seed, "seed", 2**63 - 1, whole=True)
-
-    @property
-    def layers(self) -> tuple[str, ...]:
-        """The layers that are matched."""
-        return (self.content_layer, *self.style_layers)
-
-    @cached_property
-    def styles(self) -> tuple[Style, ...]:
-        """The styles of the picture, one or several."""
-        return as_styles(self.style, self.content)
-
-    @property
-    def layer_weights(self) -> dict[str, float]:
-        """w_l of each style layer."""
-        layers = self.style_layers
-        return dict(layers) if isinstance(layers, Mapping) else equal_weights(layers)
 
 
 def transfer(
@@ -119,6 +46,7 @@ def transfer(
     *,
     steps: int = STEPS,
     parametrisation: str | Parametrisation = FREQUENCIES,
+    optimiser: str | Optimiser = "lbfgs",
     progress: bool = True,
     hooks: Sequence[Hook] | None = None,
     **settings: object,
@@ -133,8 +61,8 @@ def transfer(
     if unknown := sorted(set(settings) - set(names)):
         raise SettingError(f"a transfer has no setting {unknown[0]!r}, only {', '.join(names)}")
     transfers = [Transfer(content, style, **settings)]
-    how = {"parametrisation": parametrisation, "progress": progress, "hooks": hooks}
-    return transfer_batch(network, transfers, steps=steps, **how)
+    how = {"parametrisation": parametrisation, "optimiser": optimiser, "hooks": hooks}
+    return transfer_batch(network, transfers, steps=steps, progress=progress, **how)
 
 
 @torch.inference_mode(False)
@@ -145,6 +73,7 @@ def transfer_batch(
     steps: int = STEPS,
     start: Tensor | None = None,
     parametrisation: str | Parametrisation = FREQUENCIES,
+    optimiser: str | Optimiser = "lbfgs",
     progress: bool = True,
     hooks: Sequence[Hook] | None = None,
 ) -> Result:
@@ -153,8 +82,8 @@ def transfer_batch(
     Args:
         transfers: what is asked for; their content images must have one size.
         start: `(N, 3, H, W)`, the images to start from, in place of each transfer's `init`.
-        steps, parametrisation, progress, hooks: as `stylelab.optimisation.optimise` takes them.
-            The paper's parametrisation is "pixels".
+        steps, parametrisation, optimiser, progress, hooks: as `stylelab.optimisation.optimise`
+            takes them. The paper's parametrisation is "pixels".
 
     Raises:
         SettingError: for content images of different sizes, or images too small for the network.
@@ -165,14 +94,18 @@ def transfer_batch(
         raise SettingError("transfers must be a list of Transfers, with content images of one size")
     start = transfer_start(network, transfers) if start is None else place(network, start)
     moves = transfer_parametrisation(network, transfers, parametrisation)
-    how = {"parametrisation": moves, "progress": progress, "hooks": hooks}
-    return optimise(transfer_objective(network, transfers), start, steps, label="transfer", **how)
+    how = {"parametrisation": moves, "optimiser": optimiser, "hooks": hooks}
+    how |= {"progress": progress, "label": "transfer"}
+    return optimise(transfer_objective(network, transfers), start, steps, **how)
 
 
 def transfer_objective(network: VGG, transfers: Sequence[Transfer]) -> Objective:
     """Equation 7 for a batch: what `transfer_batch` minimises."""
     transfers = [balance(network, one) for one in transfers]
-    alphas = columns(network, [{one.content_layer: one.alpha_beta} for one in transfers])
+    alphas = columns(
+        network,
+        [{at: one.alpha_beta * w for at, w in one.content_weights.items()} for one in transfers],
+    )
 
     def represent(image: Tensor, mode: str) -> dict[str, Tensor]:
         seen = shown(image, colours.views([mode], image))
@@ -215,9 +148,10 @@ def balance(network: VGG, one: Transfer) -> Transfer:
     losses = objective.losses(place(network, one.content))
     style = sum(float(loss) for name, loss in losses.items() if name.startswith("style"))
     style /= sum(proportions(one.styles, one.content.shape[2:]))  # where there is any
-    content = objective.terms[0]
-    flat = content.target.mean((2, 3), keepdim=True).expand_as(content.target)
-    spread = float(content.loss(flat, torch.tensor([0], device=flat.device), network))
+    spread, only = 0.0, torch.tensor([0], device=network.device)
+    for term in objective.terms[: len(one.content_weights)]:
+        flat = term.target.mean((2, 3), keepdim=True).expand_as(term.target)
+        spread += float(term.weight * term.loss(flat, only, network))
     share = BALANCE * 10 ** (4 * (0.5 - one.strength))
     return replace(one, alpha_beta=share * style / max(spread, 0.01))  # blank below that
 
@@ -226,12 +160,19 @@ def transfer_start(network: VGG, transfers: Sequence[Transfer]) -> Tensor:
     """The images `(N, 3, H, W)` that a batch starts from, on the network's device."""
     starts = []
     for one in transfers:
-        size = tuple(one.content.shape[2:])
-        styles = colours.recoloured(one.styles[:1], one.content, one.colours)
-        images = {"content": one.content, "style": styles[0].image}
-        image = white_noise(*size, [one.seed]) if one.init == "noise" else images[one.init]
+        size, image = tuple(one.content.shape[2:]), one.init
+        if not isinstance(image, Tensor):
+            image = _named_start(one, image)
         starts.append(resize(place(network, image), size))
     return torch.cat(starts)
+
+
+def _named_start(one: Transfer, name: str) -> Tensor:
+    if name == "noise":
+        return white_noise(*one.content.shape[2:], [one.seed])
+    if name == "style":
+        return colours.recoloured(one.styles[:1], one.content, one.colours)[0].image
+    return one.content
 
 
 @torch.inference_mode(False)
@@ -257,7 +198,7 @@ def reconstruct_content(
     check_number(seed, "seed", 2**63 - 1, whole=True)
     image = place(network, check_image(content, "content"))
     targets = content_representation(network, image, layers)
-    weights = columns(network, [equal_weights([layer]) for layer in layers])
+    weights = columns(network, [weights_of([layer]) for layer in layers])
     terms = [ContentTerm(layer, target, weights[layer]) for layer, target in targets.items()]
     terms.append(OutOfRange(row(network, [RANGE] * len(layers))))
     start = place(network, white_noise(*image.shape[2:], [seed] * len(layers)))
@@ -290,7 +231,7 @@ def reconstruct_style(
     image = place(network, check_image(style, "style"))
     rows = [network.check_layers(row) for row in subsets or ()]
     targets = style_representation(network, image, [layer for row in rows for layer in row])
-    weights = columns(network, [equal_weights(row) for row in rows])
+    weights = columns(network, [weights_of(row) for row in rows])
     terms = [StyleTerm(layer, target, weights[layer]) for layer, target in targets.items()]
     terms.append(OutOfRange(row(network, [RANGE] * len(rows))))
     sides = (image if size is None else resize(image, size)).shape[2:]

@@ -8,10 +8,10 @@ import torch
 
 from stylelab import networks
 from stylelab.cli.main import main
+from stylelab.description import Transfer
 from stylelab.engine import coarse_to_fine
 from stylelab.files.local import sha256_of
 from stylelab.images import load_image, read_metadata, save_image
-from stylelab.synthesis import Transfer
 
 
 @pytest.fixture
@@ -27,11 +27,14 @@ def folder(tmp_path, monkeypatch, tiny_network):
     save_image(left[..., :48], "square.png")
     save_image(0 * left, "black.png")
     save_image(left * torch.tensor([1.0, 0.0, 0.0])[:, None, None], "red.png")
-    load = networks.load
+    load, hooks = networks.load, []
 
     def load_tiny(name, **settings):
-        tiny = name in ("random", "tiny")
-        return tiny_network(dtype=torch.float32) if tiny else load(name, **settings)
+        if name not in ("random", "tiny"):
+            return load(name, **settings)
+        network = tiny_network(dtype=torch.float32)
+        network.hooks, network.pooling = hooks, settings.get("pooling") or network.pooling
+        return network
 
     monkeypatch.setattr(networks, "load", load_tiny)
     return tmp_path
@@ -144,6 +147,88 @@ def test_images_of_a_saved_picture_are_checked_and_looked_for(folder, capsys, mo
     assert "was made from a.png, and it is not here; give it" in capsys.readouterr().err
     assert main([*again[:1], "../photo.png", "../b.png", *again[1:]]) == 0
     assert record("again.png")["style"]["file"] == "b.png"
+
+
+def test_the_start_of_a_saved_picture_is_found_like_its_images(folder, capsys, monkeypatch):
+    """Also if its name has no dot, or is that of another way to start."""
+    save_image(torch.rand(1, 3, 96, 128), "start.png")
+    Path("start.png").rename("noise")
+    assert run("photo.png a.png --init ./noise", *QUICK) == 0
+    made, digest = Path("out.png").read_bytes(), sha256_of(Path("noise"))
+    assert record()["init"] == "noise"
+    assert record()["start"] == {"file": "noise", "sha256": digest}
+    Path("out.png").rename("first.png")
+    assert run("--settings first.png --device cpu") == 0  # from the current folder
+    assert Path("out.png").read_bytes() == made
+    Path("elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    asked = ["transfer", "--settings", "../first.png", "-o", "again.png", "--device", "cpu"]
+    assert main(asked) == 0  # from beside the picture
+    assert Path("again.png").read_bytes() == made
+    assert main([*asked, "--init", "../a.png"]) == 2  # a.png is a square
+    assert main([*asked, "--init", "../photo.png"]) == 0
+    assert record("again.png")["start"]["file"] == record("again.png")["init"] == "photo.png"
+    capsys.readouterr()
+    Path("../noise").write_bytes(Path("../photo.png").read_bytes())
+    assert main(asked) == 1
+    said = capsys.readouterr().err
+    assert "noise is another file (its SHA-256 differs); give it with --init" in said
+    Path("../noise").unlink()
+    assert main(asked) == 1
+    assert "made from noise, and it is not here; give it with --init" in capsys.readouterr().err
+    assert main([*asked, "--init", "content"]) == 0
+    assert record("again.png")["init"] == "content" and "start" not in record("again.png")
+    nameless = {name: value for name, value in record("../first.png").items() if name != "start"}
+    nameless["init"] = "../photo.png"
+    save_image(torch.rand(1, 3, 8, 8), "../no.png", metadata={"Comment": json.dumps(nameless)})
+    assert main([*asked[:2], "../no.png", *asked[3:]]) == 1
+    assert "an unnamed image, and it is not here; give it with --init" in capsys.readouterr().err
+
+
+ALL = (
+    "photo.png a.png b.png --content-mask left.png right.png --style-weights 2 1 --strokes b.png "
+    "--colours luminance --style-scale 1.5 --init photo.png --pooling max --levels 2 --size 96 "
+    "--content-layers conv3_1=1,conv2_1=0.5 --optimizer adam --learning-rate 0.02 --steps 4"
+)
+
+
+def test_all_options_work_together(folder, made, capsys):
+    """Saved settings and a checkpoint of them give the same picture again, byte by byte."""
+    quick = ("--network", "random", "--device", "cpu")
+    assert run(ALL, *quick, "--save-every", "3") == 0
+    last, picture = made[-1], Path("out.png").read_bytes()
+    assert last.content_weights == pytest.approx({"conv2_1": 1 / 3, "conv3_1": 2 / 3})
+    assert last.init.shape == last.content.shape and len(last.styles) == 2
+    assert {path.name for path in folder.glob("out-*")} == {"out-step0003.png", "out-step0006.png"}
+    assert "4 steps of adam from photo.png on each of 2 levels" in capsys.readouterr().out
+    assert record()["start"]["file"] == "photo.png" and record()["learning_rate"] == 0.02
+    Path("out.png").rename("first.png")
+    assert run("--settings first.png --device cpu") == 0
+    assert Path("out.png").read_bytes() == picture
+    Path("out.png").rename("again.png")
+
+    def interrupt(run, states):
+        for state in states:
+            if state.step == 2 and run.start.shape[3] == 96 and run.label == "transfer":
+                raise KeyboardInterrupt
+            yield state
+
+    checkpoint = ("--checkpoint", "kept.safetensors", *quick)
+    hooks = networks.load("random").hooks
+    hooks.append(interrupt)
+    assert run(ALL, *checkpoint) == 130
+    hooks.remove(interrupt)
+    assert Path("kept.safetensors").exists()
+    assert run(ALL, *checkpoint) == 0
+    assert Path("out.png").read_bytes() == picture and not list(folder.glob("kept*"))
+
+
+def test_what_belongs_to_another_optimiser_or_dial_is_left_behind(folder):
+    assert run("photo.png a.png --optimizer adam --learning-rate 0.1 --alpha-beta 1", *QUICK) == 0
+    Path("out.png").rename("first.png")
+    assert run("--settings first.png --optimizer lbfgs --strength 0.3 --device cpu") == 0
+    assert (record()["optimiser"], record()["learning_rate"]) == ("lbfgs", None)
+    assert (record()["alpha_beta"], record()["strength"]) == (None, 0.3)
 
 
 @pytest.mark.parametrize(

@@ -121,7 +121,8 @@ def test_masks_that_cover_everything_and_weights_of_0_change_nothing(tiny_networ
         torch.testing.assert_close(found.losses, plain.losses)
 
 
-def test_a_batch_of_all_kinds_equals_each_made_alone(tiny_network):
+@pytest.mark.parametrize("optimiser", ["lbfgs", "adam"])
+def test_a_batch_of_all_kinds_equals_each_made_alone(tiny_network, optimiser):
     network, content, art, other = tiny_network(), picture(), picture(1), picture(2, (40, 33))
     two = [Style(art, 2.0), Style(other)]
     regions = [Style(art, 1.0, left(), left()), Style(other, 1.0, 1 - left())]
@@ -131,11 +132,12 @@ def test_a_batch_of_all_kinds_equals_each_made_alone(tiny_network):
         Transfer(content, regions, colours="match", init="style"),
         Transfer(picture(3), [*two, Style(picture(4), 1.0, left())], init="noise", seed=3),
         Transfer(content, regions[:1], colours="luminance"),
+        Transfer(content, regions, init=picture(5), content_layers={"conv3_1": 2, "conv2_1": 1}),
     ]
-    together = transfer_batch(network, batch, **QUIET)
+    together = transfer_batch(network, batch, optimiser=optimiser, **QUIET)
     assert {"style conv1_1", "style 2 conv1_1", "style 3 conv5_1"} <= set(together.history)
     for i, one in enumerate(batch):
-        alone = transfer_batch(network, [one], **QUIET)
+        alone = transfer_batch(network, [one], optimiser=optimiser, **QUIET)
         torch.testing.assert_close(together.images[i], alone.images[0], atol=1e-5, rtol=0)
         torch.testing.assert_close(together.losses[:, i], alone.losses[:, 0])
 
@@ -154,7 +156,7 @@ def test_weights_are_relative_and_regions_count_by_area():
 
 def test_a_strength_stands_for_the_same_ratio_whatever_the_area(tiny_network):
     """Of a region, as if it was alone: its share of the picture cancels."""
-    network, asked = tiny_network(), {"style_layers": ["conv1_1"], "content_layer": "conv2_1"}
+    network, asked = tiny_network(), {"style_layers": ["conv1_1"], "content_layers": ["conv2_1"]}
     content, art = (picture(seed, (32, 32)).mean((2, 3), keepdim=True) for seed in (0, 1))
     content = content.expand(1, 3, 32, 32).clone()
     content[:, :, ::2] += 0.1  # the same in every region
@@ -166,12 +168,22 @@ def test_a_strength_stands_for_the_same_ratio_whatever_the_area(tiny_network):
     assert part == pytest.approx(whole, rel=1e-4)
 
 
-@pytest.mark.parametrize("parametrisation", ["pixels", "frequencies"])
+@pytest.mark.parametrize(
+    ("parametrisation", "optimiser", "init"),
+    [
+        *(("pixels", "lbfgs", "noise"), ("frequencies", "lbfgs", "noise")),
+        *(("pixels", "adam", picture(2, (64, 75))), ("frequencies", "adam", picture(2, (64, 75)))),
+    ],
+    ids=["pixels", "frequencies", "pixels-adam", "frequencies-adam"],
+)
 @pytest.mark.parametrize("colours", MODES)
-def test_where_no_mask_is_the_photograph_stays(tiny_network, parametrisation, colours):
-    content, how = picture(0, (64, 75), 0.1, 0.9), {"parametrisation": parametrisation, **QUIET}
+def test_where_no_mask_is_the_photograph_stays(
+    tiny_network, parametrisation, optimiser, init, colours
+):
+    content = picture(0, (64, 75), 0.1, 0.9)
+    how = {"parametrisation": parametrisation, "optimiser": optimiser, **QUIET}
     style = Style(picture(1, (64, 64)), 1.0, mask := left((64, 75)))
-    one = Transfer(content, [style], init="noise", colours=colours)
+    one = Transfer(content, [style], init=init, colours=colours)
     result = transfer_batch(tiny_network(), [one], **how)
     outside, inside = (mask == 0).expand_as(content), (mask == 1).expand_as(content)
     assert torch.equal(result.images[outside], content.float()[outside])
@@ -260,9 +272,10 @@ def test_colours_count_in_every_start_and_level(tiny_network):
     torch.testing.assert_close(change[0], change[2], atol=2e-6, rtol=0)
 
 
-def test_strokes_come_from_one_painting_and_the_size_from_the_other(tiny_network):
+@pytest.mark.parametrize("optimiser", ["lbfgs", "adam"])
+def test_strokes_come_from_one_painting_and_the_size_from_the_other(tiny_network, optimiser):
     network, forms, strokes = tiny_network(), picture(0), picture(1, (40, 33)).round()
-    result = mix_strokes(network, forms, strokes, steps=60, progress=False)
+    result = mix_strokes(network, forms, strokes, optimiser=optimiser, steps=60, progress=False)
     assert result.images.shape[2:] == SIZE
     assert set(result.history) == {"style conv1_1", "style conv2_1", "out of range"}
 

@@ -9,8 +9,8 @@ import grimp
 import pytest
 
 ROOT = Path(__file__).parents[1]
-METHOD = ("errors", "vgg", "losses", "objective", "lbfgs", "parametrisation", "optimisation")
-METHOD += ("synthesis",)
+METHOD = ("errors", "vgg", "losses", "objective", "lbfgs", "adam", "parametrisation")
+METHOD += ("optimisation", "description", "synthesis")
 CONTROLS = tuple(
     f"controls.{name}" for name in ("styles", "regions", "colours", "keeping", "scales")
 )
@@ -52,5 +52,7 @@ def test_a_newcomer_can_read_it():
         for path in (ROOT / "stylelab").glob("*.py")
     }
     assert {f"{name}.py" for name in METHOD} < set(lines)
-    assert len(lines) <= 12 and sum(lines.values()) <= 1980
+    # Two files more than the paper's method takes: Adam, and the description of a transfer with
+    # its styles, regions and starts, which one file with what runs it would not hold.
+    assert len(lines) <= 14 and sum(lines.values()) <= 2190
     assert max(lines.values()) <= 300

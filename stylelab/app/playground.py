@@ -24,7 +24,8 @@ from stylelab.app.live_view import before_after, curves, picture
 from stylelab.app.session import FINISHED, PAUSED, RUNNING, Session, Snapshot
 from stylelab.errors import SettingError, StylelabError
 from stylelab.images import save_image
-from stylelab.runs.settings import LIVE, Settings, metadata, read_settings
+from stylelab.runs.metadata import metadata, read_settings
+from stylelab.runs.settings import LIVE, Settings
 from stylelab.vgg import resize
 
 INTERVAL = 0.25  # seconds between two updates of the page
@@ -167,7 +168,10 @@ class Playground(widgets.VBox):
         if before and not before.over:
             return  # a second click before the button was disabled
         settings, network = self.controls.settings, None
-        if before and before.settings.network == settings.network:
+        if before and all(
+            getattr(before.settings, name) == getattr(settings, name)
+            for name in ("network", "pooling")
+        ):
             network = self.session.network
         content, style = self.controls.content, self.controls.style_image
         images = (content.chosen.image, style.chosen.image)

@@ -12,7 +12,6 @@ from stylelab.runs.options import Option
 from stylelab.runs.settings import OPTIONS, Settings
 
 DEFAULTS = Settings().as_dict()
-SPELLINGS = {"colours": ["colours", "colors"]}  # of flags that have several
 
 
 def argument(read: Callable[[str], Any]) -> Callable[[str], Any]:
@@ -60,6 +59,15 @@ def network(text: str) -> str:
 
 
 @argument
+def start(text: str) -> str:
+    """A way to start, or the path of a file that can be read."""
+    text = OPTIONS["init"].read(text)
+    if text in OPTIONS["init"].choices:
+        return text
+    return str(readable(path(text), SettingError, "an image, or content, style or noise"))
+
+
+@argument
 def device(text: str) -> str:
     """The name of a device that this machine has."""
     from stylelab.engine.devices import pick_device
@@ -82,13 +90,16 @@ def add_settings(
         option, value = OPTIONS[name], DEFAULTS[name]
         shown = default or (",".join(value) if isinstance(value, dict) else value)
         shown = option.unset if shown is None else "all the same" if shown == [] else shown
+        spellings = [f"--{each.replace('_', '-')}" for each in (name, option.also) if each]
+        choices = [*option.choices, *(["FILE"] if option.file else [])]
         read, more = argument(option.read), {}
         if option.kind is tuple:
             read, more = number(float, option.least, option.most), {"nargs": "+"}
         add_argument(
-            *(f"--{each}" for each in SPELLINGS.get(name, [name.replace("_", "-")])),
+            *spellings,
+            dest=name,
             type=types.get(name) or read,
             **more,
-            metavar=option.metavar,
+            metavar="|".join(choices) or option.metavar,
             help=f"{option.help} (default: {shown})",
         )

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from stylelab import gallery, images
 from stylelab import networks as nets
@@ -17,8 +18,11 @@ from stylelab.engine.coarse_to_fine import transfer_coarse_to_fine
 from stylelab.engine.devices import pick_device
 from stylelab.errors import DownloadError, ImageError, SettingError, StylelabError
 from stylelab.files import decode
+from stylelab.optimisation import optimiser_name
 from stylelab.runs import notebooks as runner
-from stylelab.runs.settings import Settings, metadata
+from stylelab.runs.intermediate import SaveEvery
+from stylelab.runs.metadata import metadata
+from stylelab.runs.settings import Settings
 from stylelab.synthesis import balance
 
 SURELY = 1.25  # an estimate of memory may be wrong by a quarter
@@ -29,15 +33,17 @@ def transfer(arguments: Namespace) -> int:
     saved = sources.Saved(arguments.settings) if arguments.settings else None
     files = sources.find(arguments, saved)
     originals = {source: decode.size_of(source.path) for source in files.pictures}
-    output = images.check_output(arguments.output, bits=arguments.bits)
     checkpoint = Checkpoint(arguments.checkpoint) if arguments.checkpoint else None
-    _check_distinct(output, [source.path for source in files], arguments.checkpoint)
-    values = sources.given(arguments)
+    values, keep_alpha = sources.given(arguments, files), arguments.keep_alpha
     if arguments.size == "original":
         values["size"] = max(originals[files.content])
     settings = saved.merged(values) if saved else Settings(**values)
+    kind = {"bits": arguments.bits, "alpha": keep_alpha, "side": settings.size}
+    output = images.check_output(arguments.output, **kind)
+    used = [source.path for source in files]
+    _check_distinct(output, used, arguments.checkpoint, arguments.save_every)
     device = pick_device(arguments.device)
-    network = nets.load(settings.network, device=device)
+    network = nets.load(settings.network, pooling=settings.pooling, device=device)
     if saved and not arguments.network:
         saved.check_network(network)
     least = network.min_size(settings.layers)
@@ -47,16 +53,18 @@ def transfer(arguments: Namespace) -> int:
             raise ImageError(
                 f"{source.name} has {_sides(sides)} pixels; {needs}: choose a larger image"
             )
-    styles = [originals[each] for each in files.pictures[1:]]
+    optimiser, guided = settings.how["optimiser"], len(files.content_mask)
     need, sides = memory.needed_for_files(
         network,
         settings.layers,
         originals[files.content],
-        styles,
+        [originals[each] for each in files.pictures[1:]],
         settings.size,
         str(device),
-        settings.style_size,
-        [*settings.layer_weights] * len(files.content_mask),
+        optimiser,
+        style_size=settings.style_size,
+        starts=[decode.size_of(each.path) for each in files.start],
+        guided=[*settings.layer_weights] * guided,
     )
     if need > SURELY * memory.free(str(device)):
         shortage = memory.shortage(network, need, sides, str(device))
@@ -78,24 +86,25 @@ def transfer(arguments: Namespace) -> int:
                 "--size original works at the size of CONTENT"
             )
     content, *paintings = loaded[: 1 + len(files.style)]
-    if settings.init != "noise" and len(files) == 2 and torch.equal(content, paintings[0]):
+    one_style = len(files.style) == 1 and not (files.strokes or files.content_mask)
+    if one_style and settings.init in ("content", "style") and torch.equal(content, paintings[0]):
         raise SettingError(
             f"CONTENT and STYLE are the same picture, {files.content.name}, which is the result "
             "already; choose another STYLE, or --init noise"
         )
-    how = {
-        "steps": settings.steps,
-        "parametrisation": settings.parametrisation,
-        "hooks": [*network.hooks, *([checkpoint] if checkpoint else [])],
-    }
-    sources.regions(files, content, paintings)  # before the strokes' work: masks may be wrong
-    for strokes in loaded[1 + len(files.style) :]:
-        mixed = [mix_strokes(network, each, strokes, **how) for each in paintings]
+    alpha = images.load_alpha(files.content.path, settings.size) if keep_alpha else None
+    if keep_alpha and alpha is None:
+        raise SettingError(f"{files.content.name} has no transparency; leave out --keep-alpha")
+    asked = settings.as_transfer(content, sources.regions(files, content, paintings))
+    watching = [*network.hooks, *([checkpoint] if checkpoint else [])]
+    how = {"steps": settings.steps, **settings.how}
+    for strokes in loaded[1 + len(files.style) :]:  # when all else is known to be right
+        mixed = [mix_strokes(network, each, strokes, hooks=watching, **how) for each in paintings]
         if any(each.interrupted for each in mixed):
             raise KeyboardInterrupt
         paintings = [each.images for each in mixed]
-    style = sources.regions(files, content, paintings)
-    asked = balance(network, settings.as_transfer(content, style))
+        asked = settings.as_transfer(content, sources.regions(files, content, paintings))
+    asked = balance(network, asked)
     weighed = f"alpha/beta {asked.alpha_beta:.3g}"
     if settings.alpha_beta is None:
         weighed = f"strength {settings.strength:g} ({weighed})"
@@ -103,22 +112,26 @@ def transfer(arguments: Namespace) -> int:
     named = [f"{each.name} ({_sides(image.shape[:1:-1])})" for each, image in shown]
     say(
         f"{files.content.name} ({_sides(content.shape[:1:-1])}) in the style of "
-        f"{' and '.join(named)}: network {network.name} on {device}, {weighed}, "
-        f"{settings.steps} steps from {settings.init}"
+        f"{' and '.join(named)}: network {network.name} with {network.pooling} pooling on "
+        f"{device}, {weighed}, {settings.steps} steps of {optimiser_name(optimiser)} from "
+        f"{files.start[0].name if files.start else settings.init}"
         + (f" on each of {settings.levels} levels" if settings.levels > 1 else "")
     )
-    result = transfer_coarse_to_fine(network, [asked], levels=settings.levels, **how)
-    texts = metadata(
-        settings,
-        files.record(),
-        network,
-        alpha_beta_used=asked.alpha_beta,
-        steps_done=result.steps,
-        first_loss=float(result.losses[0]),
-        best_loss=float(result.losses.min()),
-        saved_loss=float(sum(result.final.values())),
-    )
-    images.save_image(result.images, output, bits=arguments.bits, metadata=texts)
+    record = files.record()
+
+    def save(image: Tensor, path: Path, found: dict) -> None:
+        found = {"alpha_beta_used": asked.alpha_beta, "keep_alpha": keep_alpha, **found}
+        texts = metadata(settings, record, network, **found)
+        images.save_image(image, path, bits=arguments.bits, metadata=texts, alpha=alpha)
+
+    if arguments.save_every:
+        steps = settings.steps * settings.levels
+        watching.append(SaveEvery(output, arguments.save_every, steps, save))
+    levels = settings.levels
+    result = transfer_coarse_to_fine(network, [asked], levels=levels, hooks=watching, **how)
+    found = {"steps_done": result.steps, "first_loss": float(result.losses[0])}
+    found |= {"best_loss": float(result.losses.min())}
+    save(result.images, output, found | {"saved_loss": float(sum(result.final.values()))})
     if result.stuck:
         return complain(
             f"no step led to a finite loss after step {result.steps}; the best image so far is "
@@ -136,8 +149,12 @@ def transfer(arguments: Namespace) -> int:
     return 0
 
 
-def _check_distinct(output: Path, paths: Sequence[Path], checkpoint: str | None) -> None:
-    """SettingError if the result or the checkpoint would replace one of the images."""
+def _check_distinct(
+    output: Path, paths: Sequence[Path], checkpoint: str | None, every: int | None
+) -> None:
+    """SettingError if what is written would replace one of the images."""
+    if every and any(SaveEvery.is_of(output, path) for path in paths):
+        raise SettingError("--save-every would replace one of the images; name another --output")
     if output.exists() and any(output.samefile(path) for path in paths):
         raise SettingError(f"--output {output} is one of the images; name another file")
     taken = [path.resolve() for path in (output, *paths)]

@@ -14,10 +14,12 @@ from stylelab.controls.styles import Style
 from stylelab.errors import ImageError, SettingError
 from stylelab.files.local import sha256_of
 from stylelab.objective import shown
-from stylelab.runs.settings import OPTIONS, Settings, read_settings
+from stylelab.runs.metadata import read_settings
+from stylelab.runs.settings import OPTIONS, Settings
 from stylelab.vgg import VGG
 
-ROLES = ("content", "style", "content_mask", "style_mask", "strokes")
+ROLES = ("content", "style", "content_mask", "style_mask", "strokes", "start")
+SINGLE = ("content", "style", "start")  # in a picture's metadata no list, if there is one
 GREY = 0.1  # by which the colours of a mask may differ, as JPEG makes them do
 
 
@@ -43,12 +45,11 @@ class Sources:
     content_mask: tuple[Source, ...] = ()
     style_mask: tuple[Source, ...] = ()
     strokes: tuple[Source, ...] = ()
-
-    def __len__(self) -> int:
-        return len(tuple(iter(self)))
+    start: tuple[Source, ...] = ()
 
     def __iter__(self) -> Iterator[Source]:
-        return iter((*self.pictures, *self.content_mask, *self.style_mask))
+        """All of them."""
+        return iter((*self.pictures, *self.content_mask, *self.style_mask, *self.start))
 
     @property
     def pictures(self) -> tuple[Source, ...]:
@@ -71,9 +72,11 @@ class Sources:
 
     def record(self) -> dict[str, object]:
         """How a picture's metadata name the files: those that there are, lists where several."""
-        found = {role: [each.record for each in getattr(self, role)] for role in ROLES[1:]}
-        found["style"] = found["style"][0] if len(self.style) == 1 else found["style"]
-        return {"content": self.content.record, **{k: each for k, each in found.items() if each}}
+        found: dict[str, object] = {"content": self.content.record}
+        for role in ROLES[1:]:
+            if listed := [each.record for each in getattr(self, role)]:
+                found[role] = listed[0] if role in SINGLE and len(listed) == 1 else listed
+        return found
 
 
 class Saved:
@@ -89,8 +92,10 @@ class Saved:
 
     def merged(self, given: Mapping[str, object]) -> Settings:
         """The picture's settings but for those `given`."""
-        if given.get("strength") is not None:
+        if "strength" in given:
             given = {"alpha_beta": None, **given}
+        if given.get("optimiser") == "lbfgs":
+            given = {"learning_rate": None, **given}  # of the picture's Adam
         return replace(self.settings, **given)
 
     def sources(self, role: str) -> tuple[Source, ...]:
@@ -100,7 +105,11 @@ class Saved:
             ImageError: if one is nowhere, or where it should be is another.
         """
         listed = self._record.get(role, [])
-        return tuple(map(self._source, listed if isinstance(listed, list) else [listed]))
+        if role == "start" and self.settings.start_file:
+            listed = listed or {}  # it must be named
+        return tuple(
+            self._source(each, role) for each in (listed if isinstance(listed, list) else [listed])
+        )
 
     def check_network(self, network: VGG) -> None:
         """SettingError if the weights are not those that the picture was made with."""
@@ -110,7 +119,7 @@ class Saved:
                 "a network with --network"
             )
 
-    def _source(self, listed: object) -> Source:
+    def _source(self, listed: object, role: str) -> Source:
         about = listed if isinstance(listed, dict) else {}
         name, sha256 = Path(str(about.get("file", ""))).name, about.get("sha256")
         places = [self.path.parent / name, Path(name)] if name else []
@@ -124,15 +133,18 @@ class Saved:
             if sha256_of(place) == sha256:
                 return Source(name, place)
         wrong = f"{there[0]} is another file (its SHA-256 differs)" if there else "it is not here"
+        flags = {"content": "", "style": "", "start": " with --init"}
+        flag = flags.get(role, f" with --{role.replace('_', '-')}")
         raise ImageError(
-            f"{self.path} was made from {name or 'an unnamed image'}, and {wrong}; give it"
+            f"{self.path} was made from {name or 'an unnamed image'}, and {wrong}; give it{flag}"
         )
 
 
 def find(arguments: Namespace, saved: Saved | None) -> Sources:
     """The files that the arguments name; of roles that they do not name, those of `saved`.
 
-    Masks are one matter: if any are given, those of `saved` do not count.
+    Masks are one matter: if any are given, those of `saved` do not count; and a start of any kind
+    that is given stands in place of the file that `saved` began with.
 
     Raises:
         ImageError: for a file that is missing.
@@ -141,11 +153,14 @@ def find(arguments: Namespace, saved: Saved | None) -> Sources:
     found: dict[str, tuple[Source, ...]] = {}
     masks = bool(arguments.content_mask or arguments.style_mask)
     for role in ROLES:
-        given = getattr(arguments, role) or []
+        given = (arguments.init if role == "start" else getattr(arguments, role)) or []
         names = [given] if isinstance(given, str) else given
-        found[role] = tuple(Source(name, _find(name)) for name in names)
         if saved and not names and not (masks and role.endswith("mask")):
             found[role] = saved.sources(role)
+        elif role == "start" and given in OPTIONS["init"].choices:
+            found[role] = ()
+        else:
+            found[role] = tuple(Source(name, _find(name)) for name in names)
     if not found["content"] or not found["style"]:
         raise SettingError("the picture names no images; give CONTENT and STYLE")
     sources = Sources(found.pop("content")[0], **found)
@@ -192,7 +207,9 @@ def _find(name: str) -> Path:
     raise ImageError(f"{name} does not exist; give an image file or one of {known}")
 
 
-def given(arguments: Namespace) -> dict[str, object]:
-    """The settings that the arguments name."""
+def given(arguments: Namespace, files: Sources) -> dict[str, object]:
+    """The settings that the arguments name, with the file of the start where it was found."""
     named = {name: getattr(arguments, name) for name in OPTIONS}
+    if files.start:
+        named["init"] = str(files.start[0].path.absolute())
     return {name: value for name, value in named.items() if value is not None}

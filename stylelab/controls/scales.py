@@ -16,12 +16,12 @@ from stylelab.objective import (
     OutOfRange,
     StyleTerm,
     columns,
-    equal_weights,
     place,
     row,
     style_representation,
+    weights_of,
 )
-from stylelab.optimisation import Hook, Result, optimise
+from stylelab.optimisation import Hook, Optimiser, Result, optimise
 from stylelab.parametrisation import FREQUENCIES, Parametrisation
 from stylelab.vgg import VGG, check_image
 
@@ -37,6 +37,7 @@ def mix_strokes(
     layers: Sequence[str] = FINE,
     steps: int = 100,
     parametrisation: str | Parametrisation = FREQUENCIES,
+    optimiser: str | Optimiser = "lbfgs",
     progress: bool = True,
     hooks: Sequence[Hook] | None = None,
 ) -> Result:
@@ -55,9 +56,9 @@ def mix_strokes(
         place(network, check_image(image, name))
         for name, image in (("forms", forms), ("strokes", strokes))
     )
-    weights = columns(network, [equal_weights(layers)])
+    weights = columns(network, [weights_of(layers)])
     grams = style_representation(network, strokes, layers)
     terms = [StyleTerm(layer, gram, weights[layer]) for layer, gram in grams.items()]
     objective = Objective(network, [*terms, OutOfRange(row(network, [RANGE]))])
-    how = {"parametrisation": parametrisation, "progress": progress, "hooks": hooks}
-    return optimise(objective, forms, steps, label="strokes", **how)
+    how = {"parametrisation": parametrisation, "optimiser": optimiser, "hooks": hooks}
+    return optimise(objective, forms, steps, progress=progress, label="strokes", **how)

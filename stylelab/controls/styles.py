@@ -1,7 +1,7 @@
 """The styles of one picture, each with its weight and its region, and their losses."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -58,6 +58,23 @@ def as_styles(style: object, content: Tensor) -> tuple[Style, ...]:
     if not any(each.weight for each in found):
         raise SettingError("the weights of the styles are all 0; give one of them above 0")
     return found
+
+
+def weighed(style: Tensor | Sequence[Style], weights: Sequence[float]) -> Tensor | Sequence[Style]:
+    """What a `Transfer` takes as its style with these weights; as it is, if there are none.
+
+    Raises:
+        SettingError: if there is not one for each style.
+    """
+    if not weights:
+        return style
+    styles = list(style) if isinstance(style, Sequence) else [Style(style)]
+    if len(styles) != len(weights):
+        raise SettingError(
+            f"style_weights has {len(weights)} numbers and there are {len(styles)} styles or "
+            "regions; give a number for each"
+        )
+    return [replace(each, weight=one) for each, one in zip(styles, weights, strict=True)]
 
 
 def proportions(styles: Sequence[Style], size: Sequence[int]) -> list[float]:
