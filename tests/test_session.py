@@ -82,6 +82,16 @@ def test_colours_and_the_scale_of_the_style_are_the_settings_too(make, tiny_netw
     assert torch.equal(run.wait(timeout=120).best, alone.images)
 
 
+def test_colours_a_start_and_content_layers_meet_adam(make, tiny_network, tmp_path):
+    images.save_image(picture(2), path := tmp_path / "start.png")
+    own, layers = images.load_image(path), {"conv2_2": 0.25, "conv3_1": 0.75}
+    asked = {"colours": "luminance", "alpha_beta": 1e-3, "optimiser": "adam", "steps": 3}
+    run = make(init=str(path), content_layers={"conv2_2": 1, "conv3_1": 3}, **asked)
+    run.start()
+    alone = transfer(tiny_network(), init=own, content_layers=layers, **asked)
+    assert torch.equal(run.wait(timeout=120).best, alone.images)
+
+
 def test_a_pause_at_a_step_and_a_change_go_on_from_the_current_image(make, tiny_network):
     """After the change it is what a new L-BFGS makes of the new objective from that image."""
     run = make(alpha_beta=1.0, steps=9)

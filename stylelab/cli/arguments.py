@@ -64,7 +64,8 @@ def start(text: str) -> str:
     text = OPTIONS["init"].read(text)
     if text in OPTIONS["init"].choices:
         return text
-    return str(readable(path(text), SettingError, "an image, or content, style or noise"))
+    readable(file := path(text), SettingError, "an image, or content, style or noise")
+    return file  # not as a Path, which would make ./noise the noise
 
 
 @argument
