@@ -272,10 +272,11 @@ def test_colours_count_in_every_start_and_level(tiny_network):
     torch.testing.assert_close(change[0], change[2], atol=2e-6, rtol=0)
 
 
-@pytest.mark.parametrize("optimiser", ["lbfgs", "adam"])
-def test_strokes_come_from_one_painting_and_the_size_from_the_other(tiny_network, optimiser):
+@pytest.mark.parametrize(("optimiser", "steps"), [("lbfgs", 60), ("adam", 300)])
+def test_strokes_come_from_one_painting_and_the_size_from_the_other(tiny_network, optimiser, steps):
     network, forms, strokes = tiny_network(), picture(0), picture(1, (40, 33)).round()
-    result = mix_strokes(network, forms, strokes, optimiser=optimiser, steps=60, progress=False)
+    how = {"optimiser": optimiser, "steps": steps, "progress": False}
+    result = mix_strokes(network, forms, strokes, **how)
     assert result.images.shape[2:] == SIZE
     assert set(result.history) == {"style conv1_1", "style conv2_1", "out of range"}
 
