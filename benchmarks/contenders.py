@@ -8,10 +8,11 @@ from torch import Tensor
 
 from benchmarks.textbook import HISTORY, Textbook, TextbookLoss
 from stylelab import gallery, networks
+from stylelab.description import Transfer
 from stylelab.engine import heap
 from stylelab.lbfgs import lbfgs
 from stylelab.objective import Objective
-from stylelab.synthesis import Transfer, transfer_objective
+from stylelab.synthesis import transfer_objective
 from stylelab.vgg import VGG
 
 ALPHA_BETA = 1e-2

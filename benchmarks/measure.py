@@ -17,10 +17,10 @@ import stylelab
 from benchmarks import contenders
 from benchmarks.contenders import NAMES, Stylelab, synchronise
 from benchmarks.textbook import Textbook, TextbookLoss
+from stylelab.description import Transfer
 from stylelab.engine import heap
 from stylelab.engine.coarse_to_fine import transfer_coarse_to_fine
 from stylelab.lbfgs import lbfgs
-from stylelab.synthesis import Transfer
 from stylelab.vgg import STYLE_LAYERS, resize
 
 ROOT = Path(__file__).parents[1]

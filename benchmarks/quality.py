@@ -17,11 +17,12 @@ from benchmarks import contenders, neural_style_program
 from benchmarks.contenders import ALPHA_BETA, synchronise
 from benchmarks.textbook import Textbook, TextbookLoss
 from stylelab import gallery, networks
+from stylelab.description import Transfer
 from stylelab.errors import SettingError
 from stylelab.figures.measures import picture_measure
 from stylelab.optimisation import optimise
 from stylelab.parametrisation import FREQUENCIES, PIXELS, Parametrisation
-from stylelab.synthesis import Transfer, transfer_objective, transfer_start
+from stylelab.synthesis import transfer_objective, transfer_start
 from stylelab.vgg import VGG
 
 CHECKPOINTS, GOALS = (10, 20, 35, 60, 100, 150, 200, 300, 500), (200, 500)

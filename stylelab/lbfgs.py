@@ -35,7 +35,7 @@ class State:
         best_z, best_loss: the iterates of lowest loss so far, and their losses.
         refused: how many steps in a row each image has just taken back, `(N,)`.
         snapshot: returns all that the optimiser resumes from, as tensors by name, uncopied: use it
-            before the next step, which changes it. After that it raises SettingError.
+            before the next step, which changes L-BFGS's. After that it raises SettingError.
         to_image: gives the image of iterates (`stylelab.parametrisation`); the identity for pixels.
     """
 
@@ -169,11 +169,11 @@ def lbfgs(
     s.recent, s.refused = zero.repeat(1, patience), zero.to(torch.int64)
     if resume is None:
         terms, s.loss, s.gradient = evaluate(x)
-        _check_start(s.loss, s.gradient)
+        check_start(s.loss, s.gradient)
         s.radius, s.best_loss = torch.full_like(zero, first_step * x.shape[1] ** 0.5), s.loss
         s.recent = s.loss.repeat(1, patience)
     else:
-        _check_snapshot(resume, vars(s) | pairs.tensors())
+        check_snapshot(resume, vars(s) | pairs.tensors())
         vars(s).update({name: resume[name] for name in vars(s)})
         for name, tensor in pairs.tensors().items():
             tensor.copy_(resume[name])
@@ -230,7 +230,8 @@ def _snapshot(
     return {"step": torch.tensor(step), **parts, **terms, **pairs.tensors()}
 
 
-def _check_start(loss: Tensor, gradient: Tensor) -> None:
+def check_start(loss: Tensor, gradient: Tensor) -> None:
+    """SettingError if a loss `(N, 1)` or a gradient `(N, D)` is not finite; it names the image."""
     bad = ~(loss.isfinite()[:, 0] & gradient.isfinite().all(1))
     for image in bad.nonzero()[:1, 0].tolist():
         raise SettingError(
@@ -239,7 +240,8 @@ def _check_start(loss: Tensor, gradient: Tensor) -> None:
         )
 
 
-def _check_snapshot(resume: Mapping[str, Tensor], like: Mapping[str, Tensor]) -> None:
+def check_snapshot(resume: Mapping[str, Tensor], like: Mapping[str, Tensor]) -> None:
+    """SettingError if `resume` has no terms, or not all tensors of `like`, in their shapes."""
     if not any(name.startswith(TERM) for name in resume):
         raise SettingError("resume is not a snapshot: it holds no terms")
     for name, tensor in {"step": torch.tensor(0), **like}.items():

@@ -18,6 +18,10 @@ uses the means; `paper_ratio` converts.
 a feature map of ones appended. Gram matrices need no readout at each position, since
 Gram(R [F; 1]) = R Gram([F; 1]) R^T. Where R is the triangular factor of [A b] = Q R, these are the
 distances between the features A F + b, exactly: Q keeps lengths.
+
+**Guides.** A guide T weighs positions: the Gram matrix is that of T F, each map times T at each
+position (Gatys et al., Controlling Perceptual Factors in Neural Style Transfer, 2017, section 4).
+`stylelab.controls.regions` makes guides of masks.
 """
 
 import torch
@@ -44,18 +48,26 @@ def content_gradient(features: Tensor, target: Tensor) -> Tensor:
     return (features - target) * (features > 0)
 
 
-def gram_matrix(features: Tensor, readout: Tensor | None = None) -> Tensor:
+def gram_matrix(
+    features: Tensor, readout: Tensor | None = None, guide: Tensor | None = None
+) -> Tensor:
     """Equation 3: G_ij = sum_k F_ik F_jk, a sum over positions k, `(N, C, C)`.
 
     F is `features` `(N, C, H, W)`. With a `readout` R `(m, C + 1)` the result is
-    R Gram([F; 1]) R^T, `(N, m, m)`.
+    R Gram([F; 1]) R^T, `(N, m, m)`. With a `guide` T `(N or 1, H, W)` it is the matrix of T F and,
+    with a readout, of [T F; T]: the map of ones is guided as the others are.
     """
     rows = features.permute(0, 2, 3, 1).flatten(1, 2)  # F^T: a position each, its maps together
+    if guide is not None:
+        guide = guide.flatten(1)[..., None]
+        rows = rows * guide
     gram = _Gram.apply(rows)
     if readout is None:
         return gram
-    sums = rows.sum(1)[..., None]
+    sums = rows.sum(1)[..., None] if guide is None else rows.mT @ guide
     positions = torch.full_like(sums[:, :1], rows.shape[1])
+    if guide is not None:
+        positions = (guide.mT @ guide).expand_as(positions)
     gram = torch.cat([torch.cat([gram, sums], 2), torch.cat([sums.mT, positions], 2)], 1)
     return readout @ gram @ readout.mT
 

@@ -7,7 +7,7 @@ A term has a `name`, a `layer` (None for a term on the pixels), a `weight` for e
 a method `loss(values, images, network)`. Any object with these can stand in the list.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -28,13 +28,85 @@ def content_representation(network: VGG, image: Tensor, layers: Sequence[str]) -
         return network(image, layers)
 
 
-def style_representation(network: VGG, image: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
-    """Gram matrices of `image` `(N, 3, H, W)` at `layers`, over M_l, `(N, C, C)` (section 2.2)."""
+def style_representation(
+    network: VGG, image: Tensor, layers: Sequence[str], guides: Mapping[str, Tensor] | None = None
+) -> dict[str, Tensor]:
+    """Gram matrices of `image` `(N, 3, H, W)` at `layers`, over M_l, `(N, C, C)` (section 2.2).
+
+    `guides` has the guide of each layer, `(N or 1, h, w)`, as `StyleTerm` takes them.
+    """
     with torch.no_grad():
         return {
-            layer: gram_matrix(features, network.readout(layer)) / features[0, 0].numel()
+            layer: _mean_gram(network, layer, features, guides and guides[layer])
             for layer, features in network.features_by_layer(image, layers)
         }
+
+
+def _mean_gram(network: VGG, layer: str, features: Tensor, guide: Tensor | None) -> Tensor:
+    return gram_matrix(features, network.readout(layer), guide) / features[0, 0].numel()
+
+
+def shown(image: Tensor, view: Tensor | None) -> Tensor:
+    """What a network is shown of `image` `(N, 3, H, W)`: its colours times `view` `(N or 1, 3, 3)`.
+
+    None stands for the image as it is.
+    """
+    return image if view is None else torch.einsum("nij,njhw->nihw", view, image)
+
+
+def place(network: VGG, image: Tensor) -> Tensor:
+    """`image` on the network's device and in its precision, as autograd can use it."""
+    if not isinstance(network, VGG):
+        raise SettingError(f"network must be a VGG, as stylelab.load gives it; got {network!r}")
+    image = image.to(network.device, network.dtype)
+    return image.clone() if image.is_inference() else image
+
+
+def targets(
+    network: VGG, represent: Callable[..., dict[str, Tensor]], sources: Sequence[tuple]
+) -> dict[str, Tensor]:
+    """By layer, what is to be matched by each picture of a batch, `(N, ...)`.
+
+    `represent` gives it for an image, which comes first in its source, and whatever else is there.
+    Equal sources are represented once; if all are equal, the targets are `(1, ...)`.
+    """
+    found, keys = {}, [tuple(map(id, source)) for source in sources]
+    for key, (image, *rest) in zip(keys, sources, strict=True):
+        if key not in found:
+            found[key] = represent(place(network, image), *rest)
+    rows = list(found.values()) if len(found) == 1 else [found[key] for key in keys]
+    return {layer: torch.cat([row[layer] for row in rows]) for layer in rows[0]}
+
+
+def weights_of(
+    layers: Sequence[str] | Mapping[str, float], name: str = "layers"
+) -> dict[str, float]:
+    """The weight of each of `layers`: its own, or the paper's w_l, 1 / (number of layers).
+
+    SettingError, which calls them `name`, if they are neither names nor weights by name.
+    """
+    several = isinstance(layers, (Sequence, Mapping)) and not isinstance(layers, str)
+    if not several or not layers or not all(isinstance(layer, str) for layer in layers):
+        raise SettingError(f"{name} must name layers, as ['conv4_2'] does; got {layers!r}")
+    if isinstance(layers, Mapping):
+        return dict(layers)
+    return dict.fromkeys(layers, 1 / len(set(layers)))
+
+
+def columns(network: VGG, rows: Sequence[Mapping[str, float]]) -> dict[str, Tensor]:
+    """Per layer, its weight in each row, 0 where a row lacks it: `(N,)`."""
+    layers = dict.fromkeys(layer for each in rows for layer in each)
+    return {layer: row(network, [each.get(layer, 0.0) for each in rows]) for layer in layers}
+
+
+def row(network: VGG, numbers: Sequence[float]) -> Tensor:
+    """One number for each image, `(N,)`."""
+    return network.input.weight.new_tensor(numbers)
+
+
+def _of(images: Tensor, tensor: Tensor) -> Tensor:
+    """The rows of `images` `(n,)`; a tensor of length 1 is every image's."""
+    return tensor if len(tensor) == 1 else tensor[images]
 
 
 @dataclass(frozen=True)
@@ -55,27 +127,38 @@ class _LayerTerm:
     def name(self) -> str:
         return f"{type(self).__name__.removesuffix('Term').lower()} {self.layer}"
 
-    def _target_of(self, images: Tensor) -> Tensor:
-        return self.target if len(self.target) == 1 else self.target[images]
-
 
 class ContentTerm(_LayerTerm):
     """The mean content loss (equation 1); the target is P `(N or 1, C, h, w)`, the weight alpha."""
 
     def loss(self, features: Tensor, images: Tensor, network: VGG) -> Tensor:
         """The unweighted loss `(n,)` of `features` `(n, C, h, w)`, those of `images` `(n,)`."""
-        loss = content_loss(features, self._target_of(images), network.readout(self.layer))
+        loss = content_loss(features, _of(images, self.target), network.readout(self.layer))
         return loss * (2 / (network.units[self.layer] * features[0, 0].numel()))
 
 
+@dataclass(frozen=True)
 class StyleTerm(_LayerTerm):
-    """The mean style loss (equation 4); the target is A / M_l `(N or 1, C, C)`, the weight w_l."""
+    """The mean style loss (equation 4); the target is A / M_l `(N or 1, C, C)`, the weight w_l.
+
+    Attributes:
+        guide: T `(N or 1, h, w)`, where in the picture the style is matched, with a mean square of
+            1; None stands for ones.
+        number: which of a picture's styles this is, from 1.
+    """
+
+    guide: Tensor | None = None
+    number: int = 1
+
+    @property
+    def name(self) -> str:
+        return super().name if self.number == 1 else f"style {self.number} {self.layer}"
 
     def loss(self, features: Tensor, images: Tensor, network: VGG) -> Tensor:
         """The unweighted loss `(n,)` of `features` `(n, C, h, w)`, those of `images` `(n,)`."""
-        gram, positions = gram_matrix(features, network.readout(self.layer)), features[0, 0].numel()
-        target, units = self._target_of(images), network.units[self.layer]
-        return 4 * style_layer_loss(gram, target, positions, 1, units)
+        guide = None if self.guide is None else _of(images, self.guide)
+        gram = _mean_gram(network, self.layer, features, guide)
+        return 4 * style_layer_loss(gram, _of(images, self.target), 1, 1, network.units[self.layer])
 
 
 @dataclass(frozen=True)
@@ -115,13 +198,16 @@ class Objective:
     Images are evaluated in groups that need the network to the same depth, so that a panel matching
     `conv1_2` alone does not pay for one that matches `conv5_1`.
 
+    Args:
+        view: what the network is shown of each image's colours, as `shown` takes it.
+
     Raises:
         SettingError: if no layer is matched, or an image of the batch matches none.
         NetworkError: for a layer that the network does not have.
     """
 
-    def __init__(self, network: VGG, terms: Sequence[Term]):
-        self.network, self.terms = network, list(terms)
+    def __init__(self, network: VGG, terms: Sequence[Term], view: Tensor | None = None):
+        self.network, self.terms, self.view = network, list(terms), view
         matched = [term for term in self.terms if term.layer is not None]
         if not matched:
             raise SettingError("nothing to match: give a content term, a style term, or both")
@@ -182,6 +268,7 @@ class Objective:
         found = []
         # A layer's loss before the next layer: autograd goes the same way back, and holds no
         # gradient of a shallow layer's Gram matrix while it is busy in the deep ones.
-        for layer, features in self.network.features_by_layer(part, layers):
+        seen = part if self.view is None else shown(part, _of(images, self.view))
+        for layer, features in self.network.features_by_layer(seen, layers):
             found += weighted(layer, features)
         return found + weighted(None, part)

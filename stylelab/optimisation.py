@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from stylelab.adam import adam
 from stylelab.errors import SettingError
 from stylelab.lbfgs import State, lbfgs
 from stylelab.objective import Objective
@@ -20,6 +21,8 @@ from stylelab.parametrisation import PIXELS, Parametrisation, parametrisation_of
 
 STUCK = 30  # steps refused in a row; the trust radius is then too small for float32 to resolve
 CHECK = 10  # steps between one look at that and the next
+Optimiser = Callable[..., Iterator[State]]
+OPTIMISERS: dict[str, Optimiser] = {"lbfgs": lbfgs, "adam": adam}
 
 
 @dataclass
@@ -27,7 +30,7 @@ class Run:
     """One optimisation, as its hooks see it.
 
     Attributes:
-        objective, start, steps, label, parametrisation: as `optimise` takes them.
+        objective, start, steps, label, parametrisation, optimiser: as `optimise` takes them.
         resume: a snapshot to start from. A hook may set it before it asks for the first state.
         earlier: the losses of the steps before `resume`, one dictionary each.
         seconds: the time that these took.
@@ -38,6 +41,7 @@ class Run:
     steps: int
     label: str = ""
     parametrisation: Parametrisation = PIXELS
+    optimiser: Optimiser = lbfgs
     resume: Mapping[str, Tensor] | None = None
     earlier: list[dict[str, Tensor]] = field(default_factory=list)
     seconds: float = 0.0
@@ -85,6 +89,19 @@ def white_noise(height: int, width: int, seeds: Sequence[int]) -> Tensor:
     return 0.475 + 0.05 * torch.stack([torch.rand(3, height, width, generator=m) for m in makers])
 
 
+def optimiser_of(choice: str | Optimiser) -> Optimiser:
+    """The optimiser of a name in `OPTIMISERS`, or `choice` itself; SettingError for another."""
+    found = OPTIMISERS.get(choice, choice) if isinstance(choice, str) else choice
+    if not callable(found):
+        raise SettingError(f"optimiser must be one of {', '.join(OPTIMISERS)}; got {choice!r}")
+    return found
+
+
+def optimiser_name(optimiser: Optimiser) -> str:
+    """What an optimiser is called: its function's name, also where that has arguments already."""
+    return getattr(getattr(optimiser, "func", optimiser), "__name__", type(optimiser).__name__)
+
+
 def show_progress(run: Run, states: Iterator[State]) -> Iterator[State]:
     """A hook: a progress bar, in a terminal or a notebook."""
     with tqdm(total=run.steps, desc=run.label, unit="step") as bar:
@@ -100,7 +117,7 @@ def optimise(
     steps: int,
     *,
     parametrisation: str | Parametrisation = PIXELS,
-    optimiser: Callable[..., Iterator[State]] = lbfgs,
+    optimiser: str | Optimiser = "lbfgs",
     hooks: Sequence[Hook] | None = None,
     progress: bool = True,
     label: str = "",
@@ -111,7 +128,9 @@ def optimise(
 
     Args:
         parametrisation: what the optimiser moves: "pixels", "frequencies", or one of your own.
-        optimiser: as `lbfgs`: takes `value_and_grad`, the start and `resume`, and yields states.
+        optimiser: "lbfgs", as in the paper; "adam", which needs less memory and more steps; or a
+            function as these: takes `value_and_grad`, the start and `resume`, and yields states.
+            `functools.partial(adam, learning_rate=0.1)` is Adam with another learning rate.
         hooks: what watches the run, the innermost first; None means the network's `hooks`.
         progress: show a progress bar labelled `label`.
 
@@ -124,7 +143,9 @@ def optimise(
     if start.dtype in (torch.float16, torch.bfloat16):  # the network's; L-BFGS needs more digits
         start = start.float()
     parametrisation = parametrisation_of(parametrisation)
-    run, stuck, finished = Run(objective, start, steps, label, parametrisation), False, False
+    optimiser = optimiser_of(optimiser)
+    run = Run(objective, start, steps, label, parametrisation, optimiser)
+    stuck, finished = False, False
 
     def value_and_grad(z: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         terms, gradient = objective.value_and_grad(parametrisation.to_image(z))

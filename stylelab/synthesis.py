@@ -1,15 +1,19 @@
 """The paper's three experiments: content reconstruction, style reconstruction, style transfer.
 
 Each optimises a batch of images, one for every panel of a figure, and returns a `Result`. One
-picture is described by a `Transfer`; a list of them is a batch.
+picture is described by a `stylelab.description.Transfer`; a list of them is a batch.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Sequence
+from dataclasses import fields, replace
 
 import torch
 from torch import Tensor
 
+from stylelab.controls import colours
+from stylelab.controls.keeping import keeping
+from stylelab.controls.styles import Style, proportions, style_terms
+from stylelab.description import Transfer
 from stylelab.errors import SettingError, check_number
 from stylelab.objective import (
     RANGE,
@@ -18,92 +22,31 @@ from stylelab.objective import (
     OutOfRange,
     StyleTerm,
     TotalVariation,
+    columns,
     content_representation,
+    place,
+    row,
+    shown,
     style_representation,
+    targets,
+    weights_of,
 )
-from stylelab.optimisation import Hook, Result, optimise, white_noise
+from stylelab.optimisation import Hook, Optimiser, Result, optimise, white_noise
 from stylelab.parametrisation import FREQUENCIES, Parametrisation
-from stylelab.vgg import CONTENT_LAYER, STYLE_LAYERS, VGG, check_image, resize
+from stylelab.vgg import VGG, check_image, resize
 
-STARTS = ("content", "style", "noise")
 BALANCE = 0.05  # found by eye on 22 pairs of images, at three sizes
 STEPS = 100  # enough at 512 pixels for what the eye sees
-HEAVIEST = 1e30  # squares and sums of weights stay finite
-
-
-@dataclass(frozen=True, eq=False)
-class Transfer:
-    """One style transfer: two images, and what is asked for (equation 7).
-
-    Attributes:
-        content, style: `(1, 3, H, W)`, sRGB in [0, 1]; the result has the content's size.
-        alpha_beta: weight of the mean content loss over that of the mean style loss, as in the
-            authors' code (see `stylelab.losses`); beta is 1. None leaves it to the strength.
-        strength: how much of the painting is wanted, from 0 (nearly the photograph) to 1, where no
-            ratio is given; `balance` says what it stands for.
-        content_layer: the layer matched in content.
-        style_layers: the layers matched in style, each with w_l = 1/layers; or their w_l by name.
-        init: start from "content", "style" (resized to the content's size) or white "noise".
-        seed: of the white noise; other starts ignore it.
-        tv_weight: weight of the total variation, 0 in the paper.
-        range_weight: weight of pixels that leave [0, 1], over alpha + beta; 0 in the paper.
-
-    Raises:
-        SettingError: for an image that is not such a tensor, or a value out of range.
-    """
-
-    content: Tensor
-    style: Tensor
-    alpha_beta: float | None = None
-    strength: float = 0.5
-    content_layer: str = CONTENT_LAYER
-    style_layers: Sequence[str] | Mapping[str, float] = STYLE_LAYERS
-    init: str = "content"
-    seed: int = 0
-    tv_weight: float = 0.0
-    range_weight: float = RANGE
-
-    def __post_init__(self) -> None:
-        for name in ("content", "style"):
-            check_image(getattr(self, name), name)
-        check_number(self.strength, "strength", 1)
-        for name in ("alpha_beta", "tv_weight", "range_weight"):
-            if name != "alpha_beta" or self.alpha_beta is not None:
-                check_number(getattr(self, name), name, HEAVIEST)
-        several = isinstance(self.style_layers, (Sequence, Mapping)) and len(self.style_layers)
-        if not several or not all(isinstance(name, str) for name in self.layers):
-            got = f"got {self.content_layer!r} and {self.style_layers!r}"
-            raise SettingError(f"content_layer and style_layers must name layers; {got}")
-        for layer, weight in self.style_weights.items():
-            check_number(weight, f"the weight of style layer {layer}", HEAVIEST)
-        if self.init not in STARTS:
-            raise SettingError(f"init must be one of {', '.join(STARTS)}, got {self.init!r}")
-        check_number(self.seed, "seed", 2**63 - 1, whole=True)
-
-    @property
-    def layers(self) -> tuple[str, ...]:
-        """The layers that are matched."""
-        return (self.content_layer, *self.style_layers)
-
-    @property
-    def style_weights(self) -> dict[str, float]:
-        """w_l of each style layer."""
-        layers = self.style_layers
-        return dict(layers) if isinstance(layers, Mapping) else equal_weights(layers)
-
-
-def equal_weights(layers: Sequence[str]) -> dict[str, float]:
-    """The paper's w_l: 1 / (number of layers) for each of `layers`."""
-    return {layer: 1 / len(set(layers)) for layer in layers}
 
 
 def transfer(
     network: VGG,
     content: Tensor,
-    style: Tensor,
+    style: Tensor | Sequence[Style],
     *,
     steps: int = STEPS,
     parametrisation: str | Parametrisation = FREQUENCIES,
+    optimiser: str | Optimiser = "lbfgs",
     progress: bool = True,
     hooks: Sequence[Hook] | None = None,
     **settings: object,
@@ -118,8 +61,8 @@ def transfer(
     if unknown := sorted(set(settings) - set(names)):
         raise SettingError(f"a transfer has no setting {unknown[0]!r}, only {', '.join(names)}")
     transfers = [Transfer(content, style, **settings)]
-    how = {"parametrisation": parametrisation, "progress": progress, "hooks": hooks}
-    return transfer_batch(network, transfers, steps=steps, **how)
+    how = {"parametrisation": parametrisation, "optimiser": optimiser, "hooks": hooks}
+    return transfer_batch(network, transfers, steps=steps, progress=progress, **how)
 
 
 @torch.inference_mode(False)
@@ -130,6 +73,7 @@ def transfer_batch(
     steps: int = STEPS,
     start: Tensor | None = None,
     parametrisation: str | Parametrisation = FREQUENCIES,
+    optimiser: str | Optimiser = "lbfgs",
     progress: bool = True,
     hooks: Sequence[Hook] | None = None,
 ) -> Result:
@@ -138,8 +82,8 @@ def transfer_batch(
     Args:
         transfers: what is asked for; their content images must have one size.
         start: `(N, 3, H, W)`, the images to start from, in place of each transfer's `init`.
-        steps, parametrisation, progress, hooks: as `stylelab.optimisation.optimise` takes them.
-            The paper's parametrisation is "pixels".
+        steps, parametrisation, optimiser, progress, hooks: as `stylelab.optimisation.optimise`
+            takes them. The paper's parametrisation is "pixels".
 
     Raises:
         SettingError: for content images of different sizes, or images too small for the network.
@@ -148,29 +92,46 @@ def transfer_batch(
     is_list = isinstance(transfers, Sequence) and all(isinstance(t, Transfer) for t in transfers)
     if not is_list or len({tuple(one.content.shape) for one in transfers}) != 1:
         raise SettingError("transfers must be a list of Transfers, with content images of one size")
-    start = transfer_start(network, transfers) if start is None else _place(network, start)
-    how = {"parametrisation": parametrisation, "progress": progress, "hooks": hooks}
-    return optimise(transfer_objective(network, transfers), start, steps, label="transfer", **how)
+    start = transfer_start(network, transfers) if start is None else place(network, start)
+    moves = transfer_parametrisation(network, transfers, parametrisation)
+    how = {"parametrisation": moves, "optimiser": optimiser, "hooks": hooks}
+    how |= {"progress": progress, "label": "transfer"}
+    return optimise(transfer_objective(network, transfers), start, steps, **how)
 
 
 def transfer_objective(network: VGG, transfers: Sequence[Transfer]) -> Objective:
     """Equation 7 for a batch: what `transfer_batch` minimises."""
     transfers = [balance(network, one) for one in transfers]
-    layers = list(dict.fromkeys(one.content_layer for one in transfers))
-    used = list(dict.fromkeys(layer for one in transfers for layer in one.style_weights))
-    contents, styles = [one.content for one in transfers], [one.style for one in transfers]
-    features = _targets(content_representation, network, contents, layers)
-    grams = _targets(style_representation, network, styles, used)
-    alphas = _columns(network, [{one.content_layer: one.alpha_beta} for one in transfers])
-    weights = _columns(network, [one.style_weights for one in transfers])
+    alphas = columns(
+        network,
+        [{at: one.alpha_beta * w for at, w in one.content_weights.items()} for one in transfers],
+    )
+
+    def represent(image: Tensor, mode: str) -> dict[str, Tensor]:
+        seen = shown(image, colours.views([mode], image))
+        return content_representation(network, seen, alphas)
+
+    features = targets(network, represent, [(one.content, one.colours) for one in transfers])
     terms = [ContentTerm(layer, target, alphas[layer]) for layer, target in features.items()]
-    terms += [StyleTerm(layer, target, weights[layer]) for layer, target in grams.items()]
+    styles = [colours.recoloured(one.styles, one.content, one.colours) for one in transfers]
+    size = transfers[0].content.shape[2:]
+    terms += style_terms(network, styles, [one.layer_weights for one in transfers], size)
     if any(one.tv_weight for one in transfers):
-        terms.append(TotalVariation(_row(network, [one.tv_weight for one in transfers])))
+        terms.append(TotalVariation(row(network, [one.tv_weight for one in transfers])))
     if any(one.range_weight for one in transfers):
         ranges = [one.range_weight * (1 + one.alpha_beta) for one in transfers]
-        terms.append(OutOfRange(_row(network, ranges)))
-    return Objective(network, terms)
+        terms.append(OutOfRange(row(network, ranges)))
+    view = colours.views([one.colours for one in transfers], network.input.weight)
+    return Objective(network, terms, view)
+
+
+def transfer_parametrisation(
+    network: VGG, transfers: Sequence[Transfer], base: str | Parametrisation
+) -> Parametrisation:
+    """`base`, and around it what each picture keeps of its photograph, if any of them keeps any."""
+    contents = [one.content for one in transfers]
+    styles, modes = [one.styles for one in transfers], [one.colours for one in transfers]
+    return keeping(network, base, contents, styles, modes)
 
 
 def balance(network: VGG, one: Transfer) -> Transfer:
@@ -184,11 +145,13 @@ def balance(network: VGG, one: Transfer) -> Transfer:
     if one.alpha_beta is not None:
         return one
     objective = transfer_objective(network, [replace(one, alpha_beta=1.0)])
-    losses = objective.losses(_place(network, one.content))
+    losses = objective.losses(place(network, one.content))
     style = sum(float(loss) for name, loss in losses.items() if name.startswith("style"))
-    content = objective.terms[0]
-    flat = content.target.mean((2, 3), keepdim=True).expand_as(content.target)
-    spread = float(content.loss(flat, torch.tensor([0], device=flat.device), network))
+    style /= sum(proportions(one.styles, one.content.shape[2:]))  # where there is any
+    spread, only = 0.0, torch.tensor([0], device=network.device)
+    for term in objective.terms[: len(one.content_weights)]:
+        flat = term.target.mean((2, 3), keepdim=True).expand_as(term.target)
+        spread += float(term.weight * term.loss(flat, only, network))
     share = BALANCE * 10 ** (4 * (0.5 - one.strength))
     return replace(one, alpha_beta=share * style / max(spread, 0.01))  # blank below that
 
@@ -197,10 +160,19 @@ def transfer_start(network: VGG, transfers: Sequence[Transfer]) -> Tensor:
     """The images `(N, 3, H, W)` that a batch starts from, on the network's device."""
     starts = []
     for one in transfers:
-        size = tuple(one.content.shape[2:])
-        image = white_noise(*size, [one.seed]) if one.init == "noise" else getattr(one, one.init)
-        starts.append(resize(_place(network, image), size))
+        size, image = tuple(one.content.shape[2:]), one.init
+        if not isinstance(image, Tensor):
+            image = _named_start(one, image)
+        starts.append(resize(place(network, image), size))
     return torch.cat(starts)
+
+
+def _named_start(one: Transfer, name: str) -> Tensor:
+    if name == "noise":
+        return white_noise(*one.content.shape[2:], [one.seed])
+    if name == "style":
+        return colours.recoloured(one.styles[:1], one.content, one.colours)[0].image
+    return one.content
 
 
 @torch.inference_mode(False)
@@ -224,12 +196,12 @@ def reconstruct_content(
         network and the others: as `transfer_batch` takes them; it raises the same.
     """
     check_number(seed, "seed", 2**63 - 1, whole=True)
-    image = _place(network, check_image(content, "content"))
+    image = place(network, check_image(content, "content"))
     targets = content_representation(network, image, layers)
-    weights = _columns(network, [equal_weights([layer]) for layer in layers])
+    weights = columns(network, [weights_of([layer]) for layer in layers])
     terms = [ContentTerm(layer, target, weights[layer]) for layer, target in targets.items()]
-    terms.append(OutOfRange(_row(network, [RANGE] * len(layers))))
-    start = _place(network, white_noise(*image.shape[2:], [seed] * len(layers)))
+    terms.append(OutOfRange(row(network, [RANGE] * len(layers))))
+    start = place(network, white_noise(*image.shape[2:], [seed] * len(layers)))
     how = {"parametrisation": parametrisation, "progress": progress, "hooks": hooks}
     return optimise(Objective(network, terms), start, steps, label="content reconstruction", **how)
 
@@ -256,40 +228,13 @@ def reconstruct_style(
         network and the others: as `reconstruct_content` takes them.
     """
     check_number(seed, "seed", 2**63 - 1, whole=True)
-    image = _place(network, check_image(style, "style"))
+    image = place(network, check_image(style, "style"))
     rows = [network.check_layers(row) for row in subsets or ()]
     targets = style_representation(network, image, [layer for row in rows for layer in row])
-    weights = _columns(network, [equal_weights(row) for row in rows])
+    weights = columns(network, [weights_of(row) for row in rows])
     terms = [StyleTerm(layer, target, weights[layer]) for layer, target in targets.items()]
-    terms.append(OutOfRange(_row(network, [RANGE] * len(rows))))
+    terms.append(OutOfRange(row(network, [RANGE] * len(rows))))
     sides = (image if size is None else resize(image, size)).shape[2:]
-    start = _place(network, white_noise(*sides, [seed] * len(subsets)))
+    start = place(network, white_noise(*sides, [seed] * len(subsets)))
     how = {"parametrisation": parametrisation, "progress": progress, "hooks": hooks}
     return optimise(Objective(network, terms), start, steps, label="style reconstruction", **how)
-
-
-def _place(network: VGG, image: Tensor) -> Tensor:
-    """`image` on the network's device and in its precision, as autograd can use it."""
-    if not isinstance(network, VGG):
-        raise SettingError(f"network must be a VGG, as stylelab.load gives it; got {network!r}")
-    image = image.to(network.device, network.dtype)
-    return image.clone() if image.is_inference() else image
-
-
-def _targets(represent: Callable, network: VGG, images: Sequence[Tensor], layers: Sequence) -> dict:
-    """By layer, the representations of images `(N, ...)`; `(1, ...)` if all are the same tensor."""
-    distinct = {id(image): _place(network, image) for image in images}
-    found = {key: represent(network, image, layers) for key, image in distinct.items()}
-    rows = list(found.values()) if len(found) == 1 else [found[id(image)] for image in images]
-    return {layer: torch.cat([row[layer] for row in rows]) for layer in rows[0]}
-
-
-def _columns(network: VGG, rows: Sequence[Mapping[str, float]]) -> dict[str, Tensor]:
-    """Per layer, its weight in each row, 0 where a row lacks it: `(N,)`."""
-    layers = dict.fromkeys(layer for row in rows for layer in row)
-    return {layer: _row(network, [row.get(layer, 0.0) for row in rows]) for layer in layers}
-
-
-def _row(network: VGG, numbers: Sequence[float]) -> Tensor:
-    """One number for each image, `(N,)`."""
-    return network.input.weight.new_tensor(numbers)

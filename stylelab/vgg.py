@@ -26,6 +26,7 @@ VGG19_WIDTHS = ARCHITECTURES["VGG-19"]
 LAYERS = tuple(VGG19_WIDTHS)
 STYLE_LAYERS = ("conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1")
 CONTENT_LAYER = "conv4_2"
+SAME_ASPECT = 1.05  # by how much aspect ratios may differ and count as one, whole pixels are coarse
 TOLERANCE = 1e-3  # by which pixels may leave [0, 1], as resampling and rounding make them do
 
 
@@ -211,6 +212,14 @@ def check_image(image: object, name: str = "image") -> Tensor:
         wanted = "a tensor (1, 3, H, W) of floating point sRGB values in [0, 1]"
         raise SettingError(f"{name} must be {wanted}; got {wrong}")
     return image
+
+
+def check_same_aspect(image: Tensor, content: Tensor) -> None:
+    """SettingError if `image` would be distorted at the size of `content`, both `(N, 3, H, W)`."""
+    (height, width), (h, w) = image.shape[2:], content.shape[2:]
+    if not 1 / SAME_ASPECT < (height * w) / (width * h) < SAME_ASPECT:
+        sides = f"{width} x {height} pixels, and content {w} x {h}"
+        raise SettingError(f"init has {sides}; crop it to the aspect ratio of content")
 
 
 def resize(image: Tensor, size: int | tuple[int, int]) -> Tensor:

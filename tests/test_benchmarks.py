@@ -20,9 +20,10 @@ from benchmarks import (
     textbook,
 )
 from stylelab import networks
+from stylelab.description import Transfer
 from stylelab.errors import SettingError
 from stylelab.images import save_image
-from stylelab.synthesis import Transfer, transfer_objective
+from stylelab.synthesis import transfer_objective
 from stylelab.vgg import LAYERS
 
 CPU = torch.device("cpu")

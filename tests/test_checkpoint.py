@@ -3,19 +3,21 @@
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
 from stylelab import reconstruct_content, reconstruct_style, transfer_batch
+from stylelab.adam import adam
+from stylelab.description import Transfer
 from stylelab.engine import checkpoint
 from stylelab.engine.checkpoint import Checkpoint, keep_in_named_folder
 from stylelab.engine.coarse_to_fine import transfer_coarse_to_fine
 from stylelab.errors import SettingError, StylelabError
 from stylelab.objective import Objective
 from stylelab.optimisation import optimise
-from stylelab.synthesis import Transfer
 
 ROOT = Path(__file__).parents[1]
 STEPS = 26  # more than the 20 pairs of the optimiser's history: its ring wraps
@@ -28,11 +30,11 @@ def run(tiny_network):
     network = tiny_network(dtype=torch.float32)
     content, *styles = torch.rand(3, 1, 3, 16, 16)
 
-    def transfer(*hooks, steps=STEPS, content=content, **changed):
-        asked = {"content_layer": "conv2_2", "style_layers": ["conv1_1", "conv2_1"]}
+    def transfer(*hooks, steps=STEPS, content=content, optimiser="lbfgs", **changed):
+        asked = {"content_layers": ["conv2_2"], "style_layers": ["conv1_1", "conv2_1"]}
         asked |= {"init": "noise", "seed": 1} | changed
         batch = [Transfer(content, style, **asked) for style in styles]
-        options = {"steps": steps, "hooks": hooks, "progress": False}
+        options = {"steps": steps, "hooks": hooks, "progress": False, "optimiser": optimiser}
         return transfer_batch(network, batch, **options)
 
     return transfer
@@ -89,6 +91,18 @@ def test_killed_at_any_step_it_ends_with_the_same_image(run, tmp_path, monkeypat
         assert count == step + 1
         assert_same(run(often(path)), expected)
         assert count == STEPS + 2  # no step was done twice; at the end, the picture in 8 bits
+
+
+@pytest.mark.parametrize("optimiser", ["adam", partial(adam, learning_rate=0.2)])
+def test_with_adam_too(run, tmp_path, optimiser):
+    expected, path = run(optimiser=optimiser), tmp_path / "run.safetensors"
+    for step in (0, 3, 19):
+        with pytest.raises(Killed):
+            run(often(path), kill_at(step), optimiser=optimiser)
+    for other, said in (("lbfgs", "lbfgs here"), (partial(adam, learning_rate=0.1), "0.1.* here")):
+        with pytest.raises(SettingError, match=rf"optimiser \(adam.* there, .*{said}"):
+            run(Checkpoint(path), optimiser=other)
+    assert_same(run(often(path), optimiser=optimiser), expected)
 
 
 def test_killed_again_and_again_also_long_after_the_last_checkpoint(run, tmp_path):
@@ -171,7 +185,7 @@ def test_reconstructions_too(tiny_network, tmp_path, reconstruct):
         ({"seed": 3}, "starting image"),
         ({"alpha_beta": 1.0}, "weight of content"),
         ({"style_layers": {"conv1_1": 1.0, "conv2_1": 2.0}}, "weight of style conv2_1"),
-        ({"content_layer": "conv2_1"}, "target of content conv2_2"),
+        ({"content_layers": ["conv2_1"]}, "target of content conv2_2"),
         ({"content": torch.zeros(1, 3, 16, 16)}, "target of content"),
         ({"content": torch.zeros(1, 3, 16, 20)}, r"shape \(2 x 3 x 16 x 16 there"),
         ({"tv_weight": 1.0}, "weight of total variation"),

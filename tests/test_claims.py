@@ -236,9 +236,9 @@ def test_a_figure_of_which_nothing_is_claimed(network):
 GRAM = objective.gram_matrix
 GRAMS = {
     "right": GRAM,
-    "zero": lambda f, r: 0 * GRAM(f, r),
-    "only the diagonal": lambda f, r: GRAM(f, r) * torch.eye(len(r)),
-    "of mean activations": lambda f, r: GRAM(f.mean((2, 3), keepdim=True).expand_as(f), r),
+    "zero": lambda f, r, _: 0 * GRAM(f, r),
+    "only the diagonal": lambda f, r, _: GRAM(f, r) * torch.eye(len(r)),
+    "of mean activations": lambda f, r, _: GRAM(f.mean((2, 3), keepdim=True).expand_as(f), r),
 }
 
 

@@ -1,5 +1,6 @@
 """The command line: what it makes, what it refuses and how it says so, and its exit codes."""
 
+import hashlib
 import inspect
 import json
 import os
@@ -11,14 +12,14 @@ import pytest
 import torch
 from PIL import Image
 
-from stylelab import __version__, gallery, networks, synthesis
+from stylelab import __version__, adam, description, gallery, networks, optimisation, synthesis
 from stylelab.cli.main import main
 from stylelab.engine import coarse_to_fine
 from stylelab.errors import DownloadError, StylelabError
-from stylelab.images import load_image, read_metadata, save_image
+from stylelab.images import load_alpha, load_image, read_metadata, save_image
 from stylelab.parametrisation import name_of
 from stylelab.runs import notebooks as runner
-from stylelab.runs.settings import OPTIONS, Settings
+from stylelab.runs.settings import OPTIONS, RATE, Settings
 
 ROOT = Path(__file__).parents[1]
 
@@ -88,14 +89,18 @@ def test_a_transfer_writes_the_image_with_its_settings(folder, capsys, monkeypat
     assert record["best_loss"] <= record["first_loss"]
     said = capsys.readouterr().out
     assert "photo.jpg (48 x 36) in the style of painting.png (48 x 48)" in said
-    assert "tiny on cpu" in said
+    assert "network tiny with avg pooling on cpu" in said and "2 steps of lbfgs" in said
 
 
 @pytest.mark.parametrize(
     ("output", "init", "bits"),
-    [("a.jpg", "style", 8), ("a.tif", "content", 16), ("a.png", "noise", 16)],
+    [
+        *(("a.jpg", "style", 8), ("a.tif", "content", 16), ("a.png", "noise", 16)),
+        ("a.webp", "start.png", 8),
+    ],
 )
 def test_starts_and_formats(folder, output, init, bits):
+    save_image(torch.rand(1, 3, 96, 128), "start.png")
     assert transfer("-o", output, "--init", init, "--bits", str(bits)) == 0
     assert load_image(output).shape == (1, 3, 36, 48)
     if output.endswith("png"):
@@ -171,14 +176,24 @@ def test_images_are_refused_before_the_work(
         ("-o ./photo.jpg", 2, "name another file"),
         ("--checkpoint ./out.png", 2, "name another file"),
         ("-o a.jpg --bits 16", 2, "8 bits"),
+        ("-o a.webp --bits 16", 2, "8 bits"),
+        ("-o a.jpg --keep-alpha", 2, "no transparency"),
+        ("--keep-alpha", 2, "photo.jpg has no transparency"),
+        ("--init painting.png", 2, "init has 48 x 48 pixels, and content 48 x 36"),
+        ("--init text.jpg", 1, "text.jpg is"),
+        ("-o painting.png --init painting.png", 2, "name another file"),
+        ("--init shot-step0050.png -o shot.png --save-every 7", 2, "--save-every would replace"),
+        ("--learning-rate 0.1", 2, "is Adam's"),
         ("--size 40", 2, "40 x 30 pixels at --size 40"),
         ("--network text.jpg", 1, "text.jpg cannot be read"),
         ("--content-layer conv5_4", 1, "no layer conv5_4"),
+        ("--content-layers conv3_1,conv5_4", 1, "no layer conv5_4"),
     ],
 )
 def test_options_are_refused_first(folder, capsys, monkeypatch, options, code, words):
     monkeypatch.setattr(coarse_to_fine, "transfer_batch", None)
     before = Path("photo.jpg").read_bytes()
+    Path("shot-step0050.png").write_bytes(Path("painting.png").read_bytes())
     assert transfer(*options.split(" ")) == code
     assert words in complaint(capsys)
     assert not Path("out.png").exists() and Path("photo.jpg").read_bytes() == before
@@ -198,11 +213,15 @@ def test_a_read_only_folder(folder, capsys):
         ("--steps", ["-1", "many", "²"]),
         ("--seed", ["-1", "1e3", str(2**64), "9" * 5000]),
         ("--alpha-beta", ["-1", "nan", "inf", "a", "1e31", "١"]),
-        ("--content-layer", ["conv9_9", ""]),
+        ("--content-layer", ["conv9_9", "", "conv4_2=0"]),
         ("--style-layers", ["", "conv1_1=0", "conv1_1=a", "relu1_1", "conv1_1=1=1"]),
         ("--network", ["vgg20", "random:x", "random:٣", "gone.pth", ".", "/proc/self/mem"]),
         ("--device", ["tpu", "cuda:99", "cpu:3", "cuda:٠"]),
-        ("--init", ["middle"]),
+        ("--init", ["middle", "gone.png", "."]),
+        ("--pooling", ["sum", ""]),
+        ("--optimizer", ["sgd", "Adam", ""]),
+        ("--learning-rate", ["0", "-1", "11", "a"]),
+        ("--save-every", ["0", "-5", "1.5", "a"]),
         ("--colour", ["red"]),
     ],
 )
@@ -223,14 +242,19 @@ def test_the_ends_of_a_range_belong_to_it(folder):
 def test_settings_agree_with_the_method():
     described = Settings().as_transfer(torch.rand(1, 3, 8, 8), torch.rand(1, 3, 8, 8))
     plain = synthesis.Transfer(described.content, described.style)
-    names = ("strength", "alpha_beta", "content_layer", "style_weights", "init", "seed")
+    names = ("strength", "alpha_beta", "content_weights", "layer_weights", "init", "seed")
     for name in (*names, "tv_weight"):
         assert getattr(described, name) == getattr(plain, name)
     for door in (synthesis.transfer, synthesis.transfer_batch):
         parameters = inspect.signature(door).parameters
         assert parameters["steps"].default == Settings().steps
         assert name_of(parameters["parametrisation"].default) == Settings().parametrisation
-    assert OPTIONS["init"].choices == synthesis.STARTS
+    for door in (synthesis.transfer, synthesis.transfer_batch):
+        optimiser = inspect.signature(door).parameters["optimiser"].default
+        assert optimisation.optimiser_of(optimiser) == Settings().how["optimiser"]
+    assert OPTIONS["init"].choices == description.STARTS
+    assert OPTIONS["optimiser"].choices == tuple(optimisation.OPTIMISERS)
+    assert RATE == adam.RATE
 
 
 def test_every_setting_is_a_flag_with_one_default(folder, monkeypatch):
@@ -239,12 +263,97 @@ def test_every_setting_is_a_flag_with_one_default(folder, monkeypatch):
     monkeypatch.setattr(Settings, "as_transfer", lambda s, *i: made.append(s) or original(s, *i))
     assert transfer() == 0
     assert made == [Settings(network="random", size=48, steps=2)]
-    texts = {"style_layers": "conv1_1=0.5", "content_layer": "conv3_2", "init": "noise"}
-    texts |= {"strength": "0.25", "parametrisation": "pixels"}
+    texts = {"style_layers": "conv1_1=0.5", "content_layers": "conv3_2", "init": "noise"}
+    texts |= {"strength": "0.25", "parametrisation": "pixels", "optimiser": "adam"}
+    texts |= {"pooling": "max", "colours": "match"}
     for name in set(OPTIONS) - {"network", "size", "steps", "levels"}:
-        assert transfer(f"--{name.replace('_', '-')}", texts.get(name, "3")) == 0
+        more = ("--optimizer", "adam") if name == "learning_rate" else ()
+        assert transfer(f"--{name.replace('_', '-')}", texts.get(name, "3"), *more) == 0
         default, changed = Settings().as_dict()[name], made[-1].as_dict()[name]
         assert changed != default
+
+
+def record_of(path: str) -> dict:
+    return json.loads(read_metadata(path)["Comment"])
+
+
+def test_both_spellings_and_one_content_layer_as_before(folder):
+    assert transfer("--optimizer", "adam", "--content-layer", "conv3_1") == 0
+    british = ("--optimiser", "adam", "--content-layers", "conv3_1=2")
+    assert transfer("-o", "b.png", *british) == 0
+    assert torch.equal(load_image("out.png"), load_image("b.png"))
+    assert record_of("out.png")["content_layers"] == {"conv3_1": 1.0}
+
+
+def test_a_start_of_ones_own_is_in_the_record(folder):
+    (folder / "inits").mkdir()
+    save_image(torch.rand(1, 3, 48, 64), "inits/mine.webp")
+    assert transfer("--init", "./inits/mine.webp", "--steps", "0") == 0
+    assert (load_image("out.png") - load_image("inits/mine.webp", 48)).abs().max() < 0.003
+    record = record_of("out.png")
+    digest = hashlib.sha256(Path("inits/mine.webp").read_bytes()).hexdigest()
+    assert record["start"] == {"file": "mine.webp", "sha256": digest}
+    assert record["init"] == "mine.webp"
+    assert transfer() == 0 and "start" not in record_of("out.png")
+
+
+def test_pooling_is_the_networks_own_unless_another_is_asked_for(folder, capsys):
+    asked = ("transfer", "photo.jpg", "painting.png", "-o", "out.png", *QUICK, "--network=random:3")
+    for given, setting, used in (((), None, "avg"), (("--pooling", "max"), "max", "max")):
+        assert run(*asked, "--steps=0", *given) == 0
+        record = record_of("out.png")
+        assert (record["pooling"], record["pooling_used"]) == (setting, used)
+        assert f"with {used} pooling" in capsys.readouterr().out
+
+
+def test_alpha_is_kept_if_it_is_asked_for(folder):
+    alpha = torch.zeros(1, 1, 48, 64)
+    alpha[..., 16:32] = 0.5
+    alpha[..., 32:] = 1
+    save_image(torch.rand(1, 3, 48, 64), "photo.png", alpha=alpha)
+    asked = ("transfer", "photo.png", "painting.png", *QUICK, "--size", "original")
+    for output in ("a.png", "a.tif", "a.webp"):
+        more = ("--levels", "1", "--save-every", "1")
+        assert run(*asked, "-o", output, "--keep-alpha", *more) == 0
+        for path in (output, output.replace(".", "-step0001.")):
+            assert (load_alpha(path) - alpha).abs().max() < 0.003
+    assert record_of("a.png")["keep_alpha"] is True
+    assert run(*asked, "-o", "b.png") == 0
+    assert load_alpha("b.png") is None and record_of("b.png")["keep_alpha"] is False
+
+
+def test_pictures_on_the_way(folder, capsys, monkeypatch, small_random_network):
+    assert transfer("-o", "new/a.jpg", "--steps", "5", "--save-every", "2") == 0
+    names = {"a.jpg", "a-step0002.jpg", "a-step0004.jpg"}
+    assert {path.name for path in Path("new").iterdir()} == names
+    assert transfer("--steps", "4") == 0
+    expected = load_image("out.png")
+    assert transfer("-o", "b.png", "--steps", "6", "--save-every", "4") == 0
+    assert torch.equal(load_image("b-step0004.png"), expected)
+    record, end = record_of("b-step0004.png"), record_of("b.png")
+    assert record["steps_done"] == 4 and record["steps"] == 6
+    assert record["first_loss"] == end["first_loss"] > record["best_loss"] >= end["best_loss"]
+    levels = ("--size", "96", "--levels", "2", "--steps", "3", "--save-every", "2")
+    assert transfer("-o", "c.png", *levels) == 0
+    sizes = {p.name: Image.open(p).size for p in folder.glob("c-step*")}
+    assert sizes == {"c-step0002.png": (48, 36), "c-step0004.png": (96, 72)}
+
+    def interrupt(run, states):
+        for state in states:
+            yield state
+            if state.step == 3:
+                raise KeyboardInterrupt
+
+    small_random_network.append(interrupt)
+    assert transfer("-o", "d.png", "--steps", "6", "--save-every", "2") == 130
+    assert Path("d.png").exists() and Path("d-step0002.png").exists()
+    small_random_network.clear()
+    capsys.readouterr()
+    (folder / "e-step0002.png").mkdir()
+    assert transfer("-o", "e.png", "--steps", "6", "--save-every", "2") == 0
+    said = capsys.readouterr().err
+    assert said.count("e-step0002.png is a folder") == 1 and "the work goes on" in said
+    assert Path("e-step0004.png").exists()
 
 
 @pytest.mark.parametrize(

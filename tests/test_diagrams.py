@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from stylelab import synthesis
+from stylelab.description import Transfer
 from stylelab.figures import algorithm, diagrams
 from stylelab.figures.canvas import Canvas
 from stylelab.figures.films import Film
-from stylelab.synthesis import Transfer
 
 
 def texts(figure):

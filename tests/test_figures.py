@@ -8,11 +8,11 @@ import torch
 from PIL import Image
 
 from stylelab import figures, gallery, networks, synthesis
+from stylelab.description import Transfer
 from stylelab.errors import SettingError
 from stylelab.figures import records
 from stylelab.files.local import sha256_of
 from stylelab.images import load_image
-from stylelab.synthesis import Transfer
 
 
 @pytest.fixture

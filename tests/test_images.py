@@ -1,6 +1,7 @@
 """Files to tensors and back: depths, modes, profiles, orientation, and every way to go wrong."""
 
 import io
+import json
 import struct
 import sys
 import zlib
@@ -18,7 +19,8 @@ from stylelab.errors import ImageError, SettingError, StylelabError
 from stylelab.files import decode
 from stylelab.files.decode import size_of
 from stylelab.files.local import atomic
-from stylelab.images import check_output, load_image, read_metadata, save_image
+from stylelab.images import check_output, load_alpha, load_image, read_metadata, save_image
+from stylelab.vgg import resize
 
 
 def ramp(channels: int, dtype: type, height: int = 5, width: int = 7) -> np.ndarray:
@@ -382,7 +384,9 @@ def test_size_and_limit(tmp_path, monkeypatch):
         load_image(tmp_path / "a.png")
 
 
-@pytest.mark.parametrize(("suffix", "bits"), [("png", 8), ("png", 16), ("tif", 8), ("TIFF", 16)])
+@pytest.mark.parametrize(
+    ("suffix", "bits"), [("png", 8), ("png", 16), ("tif", 8), ("TIFF", 16), ("webp", 8)]
+)
 def test_round_trip_is_exact(tmp_path, suffix, bits):
     path = tmp_path / "new" / "folder" / f"a.{suffix}"
     image = torch.rand(1, 3, 33, 21)
@@ -407,6 +411,51 @@ def test_jpeg_is_srgb_with_full_colour_resolution(tmp_path):
         assert file.info["comment"] == b'{"network": "vgg"}'
         profile = ImageCms.ImageCmsProfile(io.BytesIO(file.info["icc_profile"]))
     assert "sRGB" in ImageCms.getProfileDescription(profile)
+
+
+def test_webp_has_its_texts_and_profile(tmp_path):
+    save_image(torch.rand(1, 3, 8, 8), tmp_path / "a.webp", metadata={"network": "α"})
+    with Image.open(tmp_path / "a.webp") as file:
+        assert json.loads(file.getexif()[0x010E]) == {"network": "α"}
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(file.info["icc_profile"]))
+    assert "sRGB" in ImageCms.getProfileDescription(profile)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "bits"), [("png", 8), ("png", 16), ("tif", 8), ("tif", 16), ("webp", 8)]
+)
+def test_alpha_goes_to_the_file_and_back(tmp_path, suffix, bits):
+    """Also under full transparency, where the colours must be those that were saved."""
+    image, alpha = torch.rand(1, 3, 6, 9), torch.rand(1, 1, 6, 9).round(decimals=1)
+    alpha[..., :2] = 0
+    path = tmp_path / f"a.{suffix}"
+    save_image(image, path, bits=bits, alpha=alpha, metadata={"a": "b"})
+    step = 0.51 / (2**bits - 1)
+    assert (load_alpha(path) - alpha).abs().max() <= step
+    assert (load_image(path) - (image * alpha + 1 - alpha)).abs().max() <= 2 * step
+    if bits == 8:  # as another reader sees it
+        stored = np.asarray(Image.open(path)).transpose(2, 0, 1)[None] / 255
+        assert np.abs(stored - torch.cat([image, alpha], 1).numpy()).max() <= step
+    half = torch.nn.functional.avg_pool2d(image, 3)
+    save_image(half, path, bits=bits, alpha=torch.full((1, 1, 6, 9), 0.25))  # resized to 2 x 3
+    assert torch.allclose(load_alpha(path), torch.full((1, 1, 2, 3), 0.25), atol=0.002)
+
+
+def test_alpha_is_upright_and_resized_as_its_image(tmp_path):
+    samples = ramp(4, np.uint8)
+    Image.fromarray(samples).save(tmp_path / "a.webp", lossless=True, exact=True)
+    expected = as_tensor(samples[..., 3:])
+    assert torch.equal(load_alpha(tmp_path / "a.webp"), expected)
+    assert torch.equal(load_alpha(tmp_path / "a.webp", 4), resize(expected, 4))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the stored left is the top, from right to left
+    Image.fromarray(samples).save(tmp_path / "a.png", exif=exif)
+    assert torch.equal(load_alpha(tmp_path / "a.png"), expected.mT.flip(3))
+    Image.fromarray(samples[..., :3]).save(tmp_path / "b.png")
+    assert load_alpha(tmp_path / "b.png") is None
+    for wrong in (torch.rand(6, 9), torch.rand(1, 3, 6, 9), 0.5):
+        with pytest.raises(ImageError, match="alpha must be"):
+            save_image(torch.rand(1, 3, 6, 9), tmp_path / "c.png", alpha=wrong)
 
 
 def test_metadata_round_trip(tmp_path):
@@ -459,9 +508,15 @@ def test_paths_that_are_refused_before_a_long_run(tmp_path):
             check_output(tmp_path / name)
         with pytest.raises(ImageError):
             save_image(torch.rand(1, 3, 8, 8), tmp_path / name)
-    for name, bits in (("a.gif", 8), ("a", 8), ("a.jpg", 16), ("a.png", 12)):
+    for name, bits in (("a.gif", 8), ("a", 8), ("a.jpg", 16), ("a.webp", 16), ("a.png", 12)):
         with pytest.raises(SettingError, match="a"):
             check_output(tmp_path / name, bits=bits)
+    for name, asked, words in (
+        ("a.jpg", {"alpha": True}, "no transparency"),
+        ("a.webp", {"side": 16384}, "at most 16383 pixels"),
+    ):
+        with pytest.raises(SettingError, match=words):
+            check_output(tmp_path / name, **asked)
     assert check_output(tmp_path / "new" / "a.png") == tmp_path / "new" / "a.png"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder.png"]
 

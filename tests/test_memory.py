@@ -3,14 +3,17 @@
 import json
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
 from stylelab import transfer
+from stylelab.adam import adam
 from stylelab.engine import memory
 from stylelab.errors import StylelabError
+from stylelab.lbfgs import lbfgs
 from stylelab.objective import Objective
 
 ROOT = Path(__file__).parents[1]
@@ -24,13 +27,14 @@ import torch
 from benchmarks import contenders
 from stylelab import networks
 from stylelab.engine import heap, memory, winograd
+from stylelab.optimisation import OPTIMISERS
 from stylelab.vgg import VGG, VGG19_WIDTHS
 
 def told(what):
     with open("/proc/self/status") as file:
         return next(int(line.split()[1]) * 1024 for line in file if line.startswith(what))
 
-name, size = sys.argv[1], int(sys.argv[2])
+name, size, optimiser = sys.argv[1], int(sys.argv[2]), OPTIMISERS[sys.argv[3]]
 if name == "half as wide":
     network = VGG({layer: width // 2 for layer, width in VGG19_WIDTHS.items()})
     network.to(memory_format=torch.channels_last).convolution = winograd.Convolution()
@@ -44,22 +48,51 @@ with heap.freed_memory_kept():
 with open("/proc/self/clear_refs", "w") as file:
     file.write("5")  # forget the peak so far
 before = told("VmRSS")
-contender = contenders.with_full_history("stylelab", network, content, style)
+if sys.argv[3] == "lbfgs":
+    contender = contenders.with_full_history("stylelab", network, content, style)
+else:
+    objective = contenders.objective(network, content, style)
+    contender = contenders.Stylelab(objective.value_and_grad, content)
+    contender.states = optimiser(objective.value_and_grad, content)
+    contender.step()
 with contenders.at_work(contender):
     contender.step()
 taken = told("VmHWM") - before
 layers = contenders.objective(network, tiny, tiny).layers
-print(taken / memory.needed(network, layers, content.shape))
+print(taken / memory.needed(network, layers, content.shape, "cpu", optimiser))
 """
 
 
 @linux
+@pytest.mark.parametrize("optimiser", ["lbfgs", "adam"])
 @pytest.mark.parametrize(("name", "most"), [("half as wide", 1.35), ("vgg19-mini", 1.25)])
-def test_the_estimate_is_what_a_run_takes(name, most):
+def test_the_estimate_is_what_a_run_takes(name, most, optimiser):
     """With a full history, against the peak of a process at 512 px."""
-    command = [sys.executable, "-c", MEASURE, name, "512"]
+    command = [sys.executable, "-c", MEASURE, name, "512", optimiser]
     done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, timeout=100)
     assert 0.8 < json.loads(done.stdout) < most
+
+
+def test_adam_needs_the_memory_of_images_and_not_of_a_history(tiny_network):
+    """The vectors' difference alone: 40 images, of 3 floats for each pixel."""
+    network, layers, shape = tiny_network(), ["conv1_1"], (2, 3, 30, 50)
+    asked = (network, layers, shape, "cpu")
+    saved = memory.needed(*asked) - memory.needed(*asked, partial(adam, learning_rate=1.0))
+    assert saved == pytest.approx(40 * 2 * 3 * 4 * 30 * 50)
+    assert memory.needed(*asked, print) == memory.needed(*asked, lbfgs) == memory.needed(*asked)
+    files = (network, layers, (60, 40), [(60, 40)], None, "cpu")
+    assert memory.needed_for_files(*files, adam)[0] < memory.needed_for_files(*files)[0]
+    guided = {"guided": ["conv1_1"]}
+    both = memory.needed(*asked, **guided) - memory.needed(*asked, adam, **guided)
+    assert both == pytest.approx(saved)
+
+
+def test_an_estimate_for_files_counts_the_start(tiny_network):
+    """Its image at the content's size, 3 floats for each pixel; and loading it, if it is large."""
+    files = (tiny_network(), ["conv1_1"], (60, 40), [(60, 40)], 30)
+    plain, _ = memory.needed_for_files(*files)
+    assert memory.needed_for_files(*files, starts=[(60, 40)])[0] - plain == 12 * 30 * 20
+    assert memory.needed_for_files(*files, starts=[(6000, 4000)])[0] > 6000 * 4000 * 12
 
 
 @linux
@@ -67,12 +100,20 @@ def test_an_estimate_for_files_covers_the_largest_moment(tiny_network):
     network, layers, sides = tiny_network(), ["conv1_1"], (60, 40)
     run = memory.needed(network, layers, (1, 3, 40, 60))
     for style in ((60, 40), (6000, 4000)):  # kept at its size, or resized, but loaded in any case
-        need, found = memory.needed_for_files(network, layers, sides, style, 60)
+        need, found = memory.needed_for_files(network, layers, sides, [style], 60)
         assert found == sides and need > run
         assert need > 6000 * 4000 * 12 if style != sides else need < 1.1 * run
-    assert memory.needed_for_files(network, layers, (400, 100), sides, 40)[1] == (40, 10)
-    need, found = memory.needed_for_files(network, layers, (400, 100), sides, None)
+    assert memory.needed_for_files(network, layers, (400, 100), [sides], 40)[1] == (40, 10)
+    need, found = memory.needed_for_files(network, layers, (400, 100), [sides], None)
     assert found == (400, 100) and need > memory.needed(network, layers, (1, 3, 100, 400))
+
+
+def test_the_estimate_counts_what_each_guide_keeps(tiny_network):
+    """6 maps of the image's size at conv1_1, and 6 of a sixteenth at conv3_1, of 4 bytes."""
+    network, shape = tiny_network(), (1, 3, 40, 60)
+    plain = memory.needed(network, ["conv3_1"], shape)
+    found = memory.needed(network, ["conv3_1"], shape, guided=["conv1_1", "conv3_1", "conv3_1"])
+    assert found - plain == pytest.approx(4 * 40 * 60 * (6 + 2 * 6 / 16))
 
 
 @linux
@@ -98,9 +139,11 @@ def test_a_run_that_may_not_fit_is_said_so_before_it_starts(tiny_network, monkey
     said = capsys.readouterr().err
     assert said.count("\n") == 1 and "51 x 37 pixels" in said
     assert "about 25 pixels" in said  # half of 51
-    monkeypatch.setattr(memory, "free", lambda device: need)
-    transfer(network, *PAIR, **QUIET)
-    assert capsys.readouterr().err == ""
+    less = memory.needed(network, layers, shape, "cpu", adam)
+    for enough, optimiser in ((need, "lbfgs"), (less, "adam")):
+        monkeypatch.setattr(memory, "free", lambda device, enough=enough: enough)
+        transfer(network, *PAIR, optimiser=optimiser, **QUIET)
+        assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize(

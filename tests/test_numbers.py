@@ -9,10 +9,10 @@ import torch
 
 from stylelab import gallery, load, reconstruct_style, transfer, transfer_batch
 from stylelab.cli.main import main as cli
+from stylelab.description import Transfer
 from stylelab.errors import SettingError
 from stylelab.images import load_image
 from stylelab.objective import Objective
-from stylelab.synthesis import Transfer
 from stylelab.vgg import STYLE_LAYERS
 
 

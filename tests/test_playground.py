@@ -13,7 +13,8 @@ from stylelab.app import live_view
 from stylelab.app.playground import Playground
 from stylelab.errors import ImageError
 from stylelab.images import save_image
-from stylelab.runs.settings import OPTIONS, Settings, read_settings
+from stylelab.runs.metadata import read_settings
+from stylelab.runs.settings import OPTIONS, RATE, Settings
 from stylelab.vgg import resize
 
 
@@ -100,6 +101,29 @@ def test_changes_reach_a_paused_session_and_its_file(app):
     assert 'class="change"' in app.losses.value
 
 
+def test_optimiser_pooling_and_learning_rate_reach_the_session(app):
+    widgets = app.controls.by_setting
+    widgets["optimiser"].value, widgets["pooling"].value = "adam", "max"
+    widgets["learning_rate"].box.value = True
+    assert widgets["learning_rate"].value == RATE
+    app.start_button.click()
+    finish(app)
+    maxima = app.session.network
+    assert "Finished after 4 steps" in said(app) and maxima.pooling == "max"
+    widgets["pooling"].value = "avg"
+    app.start_button.click()
+    finish(app)
+    assert app.session.network is not maxima and app.session.network.pooling == "avg"
+    app.save_button.click()
+    (saved,) = app.folder.iterdir()
+    settings, record = read_settings(saved)
+    assert settings == app.controls.settings and settings.learning_rate == RATE
+    assert (settings.pooling, record["pooling_used"]) == ("avg", "avg")
+    widgets["optimiser"].value = "lbfgs"
+    app.start_button.click()
+    assert "learning_rate is Adam" in said(app)
+
+
 def test_all_layers_off_is_refused_and_the_session_goes_on_as_it_was(app):
     app.controls.by_setting["steps"].value = 1000
     app.start_button.click()
@@ -146,6 +170,8 @@ def test_an_uploaded_picture_is_chosen_and_a_broken_one_is_not(app, tmp_path):
         ({"alpha_beta": 0}, "a log slider cannot show"),
         ({"style_layers": {"conv1_2": 1}}, "no control for style layer conv1_2"),
         ({"init": "zeros"}, "init must be one of"),
+        ({"init": "mine.png"}, "init is a file"),
+        ({"learning_rate": 0.1}, "learning_rate is Adam&#x27;s"),
     ],
 )
 def test_settings_that_the_controls_cannot_hold_change_nothing(app, tmp_path, changes, message):
@@ -162,7 +188,7 @@ def test_what_lies_beyond_a_control_widens_it(app, tmp_path):
         size=16,
         steps=200_000,
         alpha_beta=3e-8,
-        content_layer="conv5_4",
+        content_layers={"conv5_4": 2.0, "conv3_2": 1},
         style_layers={"conv2_1": 9},
         tv_weight=5.0,
     )
@@ -172,17 +198,24 @@ def test_what_lies_beyond_a_control_widens_it(app, tmp_path):
     upload(app.load_button, path.name, path.read_bytes())
     assert app.controls.settings == wide
     assert "Upload its images too: me.jpg, style" in said(app)
+    for more in ({"style": [{}, {}]}, {"content_mask": [{}]}, {"strokes": [{}]}):
+        texts = {"Comment": json.dumps(record | more)}
+        save_image(torch.zeros(1, 3, 8, 8), path, metadata=texts)
+        upload(app.load_button, path.name, path.read_bytes())
+        assert "use stylelab transfer --settings other.png" in said(app)
     save_image(torch.zeros(1, 3, 8, 8), path)
     upload(app.load_button, path.name, path.read_bytes())
     assert "other.png holds no settings" in said(app)
 
 
-def test_every_declared_setting_has_a_control_and_a_tip_but_levels(app):
+def test_every_declared_setting_has_a_control_and_a_tip_but_two(app):
     widgets = app.controls.by_setting
-    assert set(widgets) == set(OPTIONS) - {"levels"}
-    ratio = widgets["alpha_beta"]  # of two widgets; JupyterLab cannot show a box with a tip
-    parts = {"alpha_beta": ratio.box, "alpha_beta's slider": ratio.slider}
-    assert ratio.tooltip is None
+    assert set(widgets) == set(OPTIONS) - {"levels", "style_weights"}
+    parts = {}  # of two widgets; JupyterLab cannot show a box with a tip
+    for name in ("alpha_beta", "learning_rate"):
+        ratio = widgets[name]
+        parts |= {name: ratio.box, f"{name}'s slider": ratio.slider}
+        assert ratio.tooltip is None
     for name, widget in ({**widgets, **parts}).items():
         if name != "style_layers":
             assert widget.tooltip.lower() == OPTIONS[name.partition("'")[0]].help.lower()

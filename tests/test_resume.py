@@ -44,10 +44,14 @@ def environment() -> dict[str, str]:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="has no such signals")
-def test_a_transfer_that_is_terminated_and_killed(folder):
+@pytest.mark.parametrize("optimiser", ["lbfgs", "adam"])
+def test_a_transfer_that_is_terminated_and_killed(folder, optimiser):
+    """Also the pictures on the way are the same in the end."""
+    more = ("--optimizer", optimiser, "--save-every", "100")
+
     def start(*arguments):
         return subprocess.Popen(
-            command("-o", *arguments), env=environment(), stderr=subprocess.PIPE, text=True
+            command("-o", *arguments, *more), env=environment(), stderr=subprocess.PIPE, text=True
         )
 
     def written():
@@ -70,7 +74,12 @@ def test_a_transfer_that_is_terminated_and_killed(folder):
         assert Path("run").exists()
     assert start("out.png", "--checkpoint", "run").wait(120) == 0
     assert torch.equal(load_image("out.png"), load_image("whole.png"))
-    names = {"photo.png", "painting.png", "whole.png", "out.png"}
+    for step in ("step0100", "step0200"):
+        assert Path(f"out-{step}.png").read_bytes() == Path(f"whole-{step}.png").read_bytes()
+    names = {
+        f"{name}{step}.png" for name in ("out", "whole") for step in ("-step0100", "-step0200")
+    }
+    names |= {"photo.png", "painting.png", "whole.png", "out.png"}
     assert {path.name for path in folder.iterdir()} == names
 
 

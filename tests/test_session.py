@@ -1,7 +1,9 @@
 """A transfer in the background: the same result as in the foreground, and it obeys."""
 
+import json
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,8 +14,9 @@ from stylelab.engine.checkpoint import Checkpoint
 from stylelab.engine.hooks import HOOKS
 from stylelab.errors import ImageError, NetworkError, SettingError, StylelabError
 from stylelab.optimisation import optimise
-from stylelab.runs.settings import Settings, metadata, read_settings
-from stylelab.vgg import STYLE_LAYERS
+from stylelab.runs.metadata import metadata, read_settings
+from stylelab.runs.settings import Settings
+from stylelab.vgg import STYLE_LAYERS, resize
 
 
 def picture(seed, height=32, width=40):
@@ -54,17 +57,39 @@ def transfer(network, **options):
     return synthesis.transfer(network, picture(0), picture(1), progress=False, **options)
 
 
-def test_it_is_the_transfer_of_the_same_settings_bit_by_bit(make, tiny_network):
-    run = make(init="noise", seed=3, alpha_beta=1e-3)
+@pytest.mark.parametrize("how", [{"optimiser": "lbfgs"}, {"optimiser": "adam"}])
+def test_it_is_the_transfer_of_the_same_settings_bit_by_bit(make, tiny_network, how):
+    run = make(init="noise", seed=3, alpha_beta=1e-3, optimiser=how["optimiser"])
     assert run.snapshot().status == "ready" and run.snapshot().best is None
     run.start()
     end = run.wait(timeout=120)
-    alone = transfer(tiny_network(), init="noise", seed=3, alpha_beta=1e-3, steps=10)
+    alone = transfer(tiny_network(), init="noise", seed=3, alpha_beta=1e-3, steps=10, **how)
     assert end.status == "finished" and end.over and end.step == 10 and end.seconds > 0
-    assert torch.equal(end.best, alone.images)
+    assert torch.equal(end.best, alone.images) and run.alpha_beta == 1e-3
     totals = [sum(terms.values()) for _, terms in end.losses]
     assert totals == pytest.approx(alone.losses[:, 0].tolist())
     assert [step for step, _ in end.losses] == list(range(11))
+
+
+def test_colours_and_the_scale_of_the_style_are_the_settings_too(make, tiny_network):
+    run = make(colours="luminance", style_scale=1.5, alpha_beta=1e-3, steps=3)
+    run.start()
+    content, style = picture(0), picture(1)
+    style = resize(style, round(1.5 * run.snapshot().settings.size))
+    asked = {"colours": "luminance", "alpha_beta": 1e-3, "steps": 3, "progress": False}
+    content = resize(content, run.snapshot().settings.size)
+    alone = synthesis.transfer(tiny_network(), content, style, **asked)
+    assert torch.equal(run.wait(timeout=120).best, alone.images)
+
+
+def test_colours_a_start_and_content_layers_meet_adam(make, tiny_network, tmp_path):
+    images.save_image(picture(2), path := tmp_path / "start.png")
+    own, layers = images.load_image(path), {"conv2_2": 0.25, "conv3_1": 0.75}
+    asked = {"colours": "luminance", "alpha_beta": 1e-3, "optimiser": "adam", "steps": 3}
+    run = make(init=str(path), content_layers={"conv2_2": 1, "conv3_1": 3}, **asked)
+    run.start()
+    alone = transfer(tiny_network(), init=own, content_layers=layers, **asked)
+    assert torch.equal(run.wait(timeout=120).best, alone.images)
 
 
 def test_a_pause_at_a_step_and_a_change_go_on_from_the_current_image(make, tiny_network):
@@ -77,14 +102,14 @@ def test_a_pause_at_a_step_and_a_change_go_on_from_the_current_image(make, tiny_
     time.sleep(0.2)
     assert run.snapshot().step == 4
     weights = {"conv1_1": 3.0, "conv3_1": 1.0}
-    run.change(alpha_beta=1e-4, style_layers=weights, content_layer="conv2_2")
+    run.change(alpha_beta=1e-4, style_layers=weights, content_layers={"conv2_2": 1})
     run.resume()
     end = run.wait(timeout=120)
     assert (end.status, end.step) == ("finished", 9)
     assert [(step, new.alpha_beta) for step, new in end.changes] == [(4, 1e-4)]
     network = tiny_network()
     style_layers = {"conv1_1": 0.75, "conv3_1": 0.25}
-    asked = {"alpha_beta": 1e-4, "style_layers": style_layers, "content_layer": "conv2_2"}
+    asked = {"alpha_beta": 1e-4, "style_layers": style_layers, "content_layers": ["conv2_2"]}
     transfer = synthesis.Transfer(picture(0), picture(1), **asked)
     objective = synthesis.transfer_objective(network, [transfer])
     again = optimise(
@@ -209,24 +234,24 @@ def test_a_missing_network_layer_or_level_is_refused(make):
     run.start()
     with pytest.raises(NetworkError, match="there is no network 'no-such-network'"):
         run.wait(timeout=60)
-    deep = make(content_layer="conv5_4")
+    deep = make(content_layers={"conv5_4": 1})
     deep.start()
     with pytest.raises(NetworkError, match="has no layer conv5_4"):
         deep.wait(timeout=60)
     run = make()
     with pytest.raises(NetworkError, match="has no layer conv5_4"):
-        run.change(content_layer="conv5_4")
+        run.change(content_layers={"conv5_4": 1})
     with pytest.raises(SettingError, match="size cannot change"):
         run.change(size=64)
     with pytest.raises(SettingError, match="levels must be 1"):
         make(levels=2)
-    assert run.snapshot().settings.content_layer == "conv4_2"
+    assert run.snapshot().settings.content_layers == {"conv4_2": 1.0}
 
 
 def test_equal_weights_are_the_papers_and_zero_leaves_a_layer_out():
-    assert Settings().style_weights == dict.fromkeys(STYLE_LAYERS, 0.2)
+    assert Settings().layer_weights == dict.fromkeys(STYLE_LAYERS, 0.2)
     some = Settings(style_layers={"conv2_1": 1, "conv1_1": 3, "conv5_1": 0})
-    assert some.style_weights == {"conv1_1": 0.75, "conv2_1": 0.25}
+    assert some.layer_weights == {"conv1_1": 0.75, "conv2_1": 0.25}
     assert some.layers == ("conv4_2", "conv1_1", "conv2_1")
 
 
@@ -238,12 +263,17 @@ def test_equal_weights_are_the_papers_and_zero_leaves_a_layer_out():
         ({"seed": 1.5}, "seed must be a whole number"),
         ({"alpha_beta": float("nan")}, "alpha_beta must be a number"),
         ({"alpha_beta": 10**400}, "alpha_beta must be a number"),
-        ({"content_layer": "conv9_9"}, "content_layer must be a layer"),
+        ({"content_layers": {"conv9_9": 1}}, "content_layers must be layers"),
         ({"style_layers": {}}, "style_layers must be layers"),
         ({"style_layers": {"conv1_1": 0}}, "one of them above 0"),
         ({"style_layers": ["conv1_1"]}, "style_layers must be layers"),
         ({"style_layers": {"conv1_1": -1.0}}, "style_layers must be layers"),
-        ({"init": "zeros"}, "init must be one of content, style, noise"),
+        ({"content_layers": "conv4_2"}, "content_layers must be layers"),
+        ({"init": "zeros"}, "init must be one of content, style, noise, or a file"),
+        ({"pooling": "sum"}, "pooling must be one of avg, max"),
+        ({"optimiser": "sgd"}, "optimiser must be one of lbfgs, adam"),
+        ({"learning_rate": 0.1}, "learning_rate is Adam's"),
+        ({"optimiser": "adam", "learning_rate": 0}, "learning_rate must be a number"),
         ({"network": ""}, "network must be a name"),
     ],
 )
@@ -275,6 +305,12 @@ def test_settings_survive_in_a_picture(tmp_path, tiny_network):
     images.save_image(picture(0), path, metadata={"Comment": wrong})
     with pytest.raises(SettingError, match="init must be one of"):
         read_settings(path)
+    record = json.loads(texts["Comment"])
+    del record["content_layers"]  # as pictures had it before
+    record |= {"content_layer": "conv3_1", "pooling": "avg"}
+    images.save_image(picture(0), path, metadata={"Comment": json.dumps(record)})
+    older = replace(settings, content_layers={"conv3_1": 1.0}, pooling="avg")
+    assert read_settings(path)[0] == older
     (tmp_path / "no.png").write_bytes(b"no picture")
     with pytest.raises(ImageError, match="cannot be read as a PNG"):
         read_settings(tmp_path / "no.png")

@@ -9,8 +9,11 @@ import grimp
 import pytest
 
 ROOT = Path(__file__).parents[1]
-METHOD = ("errors", "vgg", "losses", "objective", "lbfgs", "parametrisation", "optimisation")
-METHOD += ("synthesis",)
+METHOD = ("errors", "vgg", "losses", "objective", "lbfgs", "adam", "parametrisation")
+METHOD += ("optimisation", "description", "synthesis")
+CONTROLS = tuple(
+    f"controls.{name}" for name in ("styles", "regions", "colours", "keeping", "scales")
+)
 
 
 @pytest.fixture(scope="module")
@@ -18,10 +21,14 @@ def imports():
     return grimp.build_graph("stylelab", include_external_packages=True, cache_dir=None)
 
 
-@pytest.mark.parametrize("module", METHOD)
+@pytest.mark.parametrize("module", METHOD + CONTROLS)
 def test_the_method_imports_the_standard_library_torch_tqdm_and_itself(imports, module):
     found = imports.find_modules_directly_imported_by(f"stylelab.{module}")
-    allowed = {f"stylelab.{name}" for name in METHOD} | {"torch", "tqdm"} | sys.stdlib_module_names
+    allowed = (
+        {f"stylelab.{name}" for name in (*METHOD, *CONTROLS, "controls")}
+        | {"torch", "tqdm"}
+        | sys.stdlib_module_names
+    )
     assert not found - allowed
     assert found or module == "errors"
 
@@ -45,5 +52,7 @@ def test_a_newcomer_can_read_it():
         for path in (ROOT / "stylelab").glob("*.py")
     }
     assert {f"{name}.py" for name in METHOD} < set(lines)
-    assert len(lines) <= 12 and sum(lines.values()) <= 1900
+    # Two files more than the paper's method takes: Adam, and the description of a transfer with
+    # its styles, regions and starts, which one file with what runs it would not hold.
+    assert len(lines) <= 14 and sum(lines.values()) <= 2190
     assert max(lines.values()) <= 300

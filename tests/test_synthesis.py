@@ -2,6 +2,7 @@
 
 import math
 import re
+from functools import partial
 
 import numpy as np
 import pytest
@@ -9,10 +10,12 @@ import torch
 from torch import nn
 
 from stylelab import load, reconstruct_content, reconstruct_style, transfer, transfer_batch
+from stylelab.adam import RATE, adam
+from stylelab.description import Transfer
 from stylelab.engine.coarse_to_fine import transfer_coarse_to_fine
 from stylelab.errors import NetworkError, SettingError
 from stylelab.losses import gram_matrix
-from stylelab.synthesis import Transfer, balance
+from stylelab.synthesis import balance, transfer_objective
 from stylelab.vgg import resize
 
 QUIET = {"steps": 6, "progress": False}
@@ -54,16 +57,19 @@ def test_a_batch_of_transfers_equals_each_made_alone(tiny_network):
     network = tiny_network()
     batch = [
         Transfer(picture(), picture(1), alpha_beta=1e-3),
-        Transfer(picture(2), picture(3, 36, 32), content_layer="conv2_2", init="noise", seed=7),
+        Transfer(picture(2), picture(3, 36, 32), content_layers=["conv2_2"], init="noise", seed=7),
         Transfer(picture(), picture(1), style_layers=["conv2_1", "conv3_1"], init="style"),
         Transfer(picture(4), picture(4), style_layers={"conv1_2": 0.3, "conv4_1": 2.0}),
         Transfer(picture(2), picture(1), alpha_beta=0, init="noise", tv_weight=0.1),
+        Transfer(picture(2), picture(1), content_layers={"conv2_2": 0.5, "conv4_2": 2}),
+        Transfer(picture(2), picture(1), init=picture(3)),
     ]
-    together = transfer_batch(network, batch, **QUIET)
-    for i, one in enumerate(batch):
-        alone = transfer_batch(network, [one], **QUIET)
-        torch.testing.assert_close(together.images[i], alone.images[0])
-        torch.testing.assert_close(together.losses[:, i], alone.losses[:, 0])
+    for optimiser in ("lbfgs", "adam"):
+        together = transfer_batch(network, batch, optimiser=optimiser, **QUIET)
+        for i, one in enumerate(batch):
+            alone = transfer_batch(network, [one], optimiser=optimiser, **QUIET)
+            torch.testing.assert_close(together.images[i], alone.images[0])
+            torch.testing.assert_close(together.losses[:, i], alone.losses[:, 0])
     single = transfer(network, picture(), picture(1), alpha_beta=1e-3, **QUIET)
     assert torch.equal(single.images, transfer_batch(network, batch[:1], **QUIET).images)
 
@@ -75,6 +81,15 @@ def test_starts(tiny_network):
     torch.testing.assert_close(images[:1], content, atol=1e-6, rtol=0)
     torch.testing.assert_close(images[1:2], resize(style, (32, 40)), atol=1e-6, rtol=0)
     assert images[2].std() == pytest.approx(0.05 / 12**0.5, rel=0.05)
+    own = Transfer(content, style, init=picture(2, 64, 80))  # of twice the content's size
+    own = transfer_batch(network, [own], steps=0, progress=False).images
+    expected = resize(picture(2, 64, 80), (32, 40))
+    torch.testing.assert_close(own.double(), expected, atol=1e-6, rtol=0)
+    for height in (31, 33):  # nearly the content's 32
+        Transfer(content, style, init=picture(2, height, 40))
+    for height in (30, 34):
+        with pytest.raises(SettingError, match=f"40 x {height} pixels, and content 40 x 32"):
+            Transfer(content, style, init=picture(2, height, 40))
     given = transfer_batch(network, asked, steps=0, start=images.flip(0), progress=False).images
     torch.testing.assert_close(given.double(), images.flip(0))
 
@@ -110,6 +125,22 @@ def test_coarse_to_fine_carries_each_level_up_to_the_next(tiny_network):
             transfer_coarse_to_fine(network, [Transfer(content, style)], levels=levels, **asked)
 
 
+def test_a_start_of_ones_own_is_resized_to_the_smallest_level(tiny_network):
+    """Also where that level's aspect ratio is further from the start's than may be asked for."""
+    starts = []
+
+    def watch(run, states):
+        starts.append(run.start)
+        yield from states
+
+    content, own = picture(0, 67, 160), picture(2, 70, 160)  # 67 is halved to 33: 4.5 %, then 6
+    one = Transfer(content, picture(1), init=own, content_layers=["conv2_2"], style_layers=LOW)
+    asked = {"steps": 1, "progress": False, "hooks": [watch]}
+    transfer_coarse_to_fine(tiny_network(), [one], levels=2, **asked)
+    torch.testing.assert_close(starts[0], resize(own, (33, 80)))
+
+
+LOW = ["conv1_1", "conv2_1"]
 GOOD = torch.full((1, 3, 32, 32), 0.25)
 WRONG_IMAGES = {
     "uint8": (GOOD * 255).to(torch.uint8),
@@ -164,10 +195,16 @@ WRONG_SETTINGS = [
     *(("seed", value) for value in (*NUMBERS, 1.5, 2**63)),
     *(("steps", value) for value in (*NUMBERS, 1.5)),
     *(("init", value) for value in ("zeros", None, ["noise"])),
-    *(("content_layer", value) for value in (None, ["conv4_2"], "conv5_4", "")),
-    *(("style_layers", value) for value in ([], {}, None, 3, "conv1_1", [["conv1_1"]], ["fc6"])),
+    *(
+        (name, value)
+        for name in ("content_layers", "style_layers")
+        for value in ([], {}, None, 3, "conv1_1", [["conv1_1"]], ["fc6"])
+    ),
     *(("style_layers", {"conv1_1": value}) for value in ("a", -1.0, math.nan)),
-    *(("alpha", 1.0), ("levels", 2), ("content_layers", "conv4_2")),
+    *(("content_layers", {"conv4_2": value}) for value in ("a", -1.0, math.nan)),
+    *(("init", value) for value in (GOOD[0], GOOD * 9, GOOD[..., :28])),
+    *(("optimiser", value) for value in ("sgd", None, 3)),
+    *(("alpha", 1.0), ("levels", 2), ("content_layer", "conv4_2")),
 ]
 
 
@@ -176,7 +213,9 @@ def test_wrong_settings_are_named(tiny_network, name, value):
     with pytest.raises((SettingError, NetworkError)) as caught:
         transfer(tiny_network(), GOOD, GOOD, **QUIET | {name: value})
     said = str(caught.value)
-    assert said.count("\n") == 0 and re.search(f"{name}|has no layer|style layer conv1_1", said)
+    assert said.count("\n") == 0 and re.search(
+        f"{name}|has no layer|(content|style) layer conv", said
+    )
 
 
 def test_other_wrong_arguments_are_setting_errors(tiny_network):
@@ -249,7 +288,7 @@ def mean_losses(network, image, content, style, layers=("conv1_1", "conv2_1")):
 
 def test_strength_measures_both_losses_in_units_of_the_pair(tiny_network):
     network, content, style = tiny_network(), picture(), picture(1)
-    asked = {"content_layer": "conv3_1", "style_layers": ("conv1_1", "conv2_1")}
+    asked = {"content_layers": ["conv3_1"], "style_layers": ("conv1_1", "conv2_1")}
     expected, _ = mean_losses(network, content, content, style)
     features = network(content, ["conv3_1"])["conv3_1"]
     spread = features.flatten(2).var(2, correction=0).mean()
@@ -291,3 +330,37 @@ def test_saved_pictures_have_the_loss_that_was_optimised(tiny_network):
         ends[weight] = float(sum(result.final.values()))
         print(weight, ends, result.losses.min())
     assert ends[10.0] < 0.5 * ends[0.0]
+
+
+def test_content_layers_have_shares_of_alpha(tiny_network):
+    """The loss and the ratio of a strength, from the definitions."""
+    network, content, style = tiny_network(), picture(), picture(1)
+    shares = {"conv2_2": 0.25, "conv3_1": 0.75}
+    asked = {"content_layers": shares, "style_layers": ("conv1_1", "conv2_1")}
+    one = Transfer(content, style, alpha_beta=10.0, **asked)
+    image = picture(5)
+    f, p = (network(x, list(shares)) for x in (image, content))
+    errors = {layer: (f[layer] - p[layer]).square().mean() for layer in shares}
+    losses = transfer_objective(network, [one]).losses(image)
+    for layer, share in shares.items():
+        expected = 10 * share * errors[layer][None]
+        torch.testing.assert_close(losses[f"content {layer}"], expected)
+    spread = sum(w * p[layer].flatten(2).var(2, correction=0).mean() for layer, w in shares.items())
+    expected, _ = mean_losses(network, content, content, style)
+    found = balance(network, Transfer(content, style, **asked)).alpha_beta
+    assert found == pytest.approx(float(0.05 * expected / spread), rel=1e-5)
+    several = Transfer(content, style, content_layers=["conv2_2", "conv3_1"])
+    assert several.content_weights == {"conv2_2": 0.5, "conv3_1": 0.5}
+
+
+def test_adam_lowers_the_loss_and_its_learning_rate_can_be_chosen(tiny_network):
+    network, asked = tiny_network(), {"steps": 30, "progress": False}
+    pair = picture(), picture(1)
+    plain = transfer(network, *pair, optimiser="adam", **asked)
+    same = transfer(network, *pair, optimiser=partial(adam, learning_rate=RATE), **asked)
+    other = transfer(network, *pair, optimiser=partial(adam, learning_rate=RATE / 100), **asked)
+    assert torch.equal(plain.images, same.images) and not torch.equal(plain.images, other.images)
+    assert plain.losses[-1] < 0.5 * plain.losses[0]
+    one = [Transfer(*pair)]
+    fine = transfer_coarse_to_fine(network, one, levels=1, optimiser="adam", **asked)
+    assert torch.equal(fine.images, plain.images)

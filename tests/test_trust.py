@@ -38,7 +38,8 @@ from stylelab.files.text import printable
 from stylelab.images import save_image
 from stylelab.runs import execute
 from stylelab.runs import notebooks as runner
-from stylelab.runs.settings import Settings, metadata
+from stylelab.runs.metadata import metadata
+from stylelab.runs.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
 CODE = "__import__('pathlib').Path({!r}).touch()"

@@ -17,12 +17,13 @@ from itertools import product
 from pathlib import Path
 
 from stylelab import gallery, load
+from stylelab.description import Transfer
 from stylelab.figures.measures import style_loss
 from stylelab.files.local import atomic
 from stylelab.lbfgs import lbfgs
 from stylelab.optimisation import optimise
 from stylelab.parametrisation import PIXELS, Frequencies
-from stylelab.synthesis import Transfer, transfer_objective, transfer_start
+from stylelab.synthesis import transfer_objective, transfer_start
 
 GREY = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 WAYS = {

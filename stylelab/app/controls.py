@@ -4,6 +4,7 @@ A setting that the widgets cannot show is refused with a message, never rounded 
 """
 
 import math
+from collections.abc import Sequence
 
 import ipywidgets as widgets
 import traitlets
@@ -15,6 +16,7 @@ from stylelab.runs.options import Option
 from stylelab.runs.settings import OPTIONS, Settings
 from stylelab.vgg import LAYERS, STYLE_LAYERS
 
+ABSENT = ("levels", "style_weights")  # a session works at one size, with one style
 CONTENT_LAYERS = tuple(layer for layer in LAYERS if layer <= "conv5_1")  # of vgg19-mini
 
 
@@ -38,18 +40,22 @@ class Controls(widgets.VBox):
         self.content = ImageChoice("content", content, handler)
         self.style_image = ImageChoice("style", style, handler)
         local = sorted({settings.network, *filter(networks.is_cached, networks.names())})
-        choices = {"network": local, "content_layer": CONTENT_LAYERS}
+        one = [(layer, {layer: 1.0}) for layer in CONTENT_LAYERS]
+        own = [(OPTIONS["pooling"].unset, None), *OPTIONS["pooling"].choices]
+        choices = {"network": local, "content_layers": one, "pooling": own}
         self.by_setting = rows = {
             name: _widget(option, choices.get(name, option.choices))
             for name, option in OPTIONS.items()
-            if name != "levels"  # a session works at one size
+            if name not in ABSENT
         }
         extent = widgets.HBox([rows["size"], rows["steps"]]).add_class("pair")
         start = widgets.HBox([rows["init"], rows["seed"]]).add_class("pair")
         parts = [self.content, self.style_image, _text(UPLOAD_LIMIT, "hint"), rows["network"]]
         live = _text("These may change while it runs", "heading")
-        parts += [extent, start, rows["parametrisation"], rows["tv_weight"], live]
-        parts += [rows["strength"], rows["alpha_beta"], rows["content_layer"]]
+        how = widgets.HBox([rows["optimiser"], rows["pooling"]]).add_class("pair")
+        parts += [extent, start, rows["parametrisation"], how, rows["learning_rate"]]
+        parts += [rows["tv_weight"], rows["colours"], rows["style_scale"], live]
+        parts += [rows["strength"], rows["alpha_beta"], rows["content_layers"]]
         parts += [_text("Style layers and their weights", "heading"), rows["style_layers"]]
         super().__init__(parts)
         rows["alpha_beta"].observe(self._enable, "value")
@@ -74,16 +80,22 @@ class Controls(widgets.VBox):
             )
         if settings.levels != 1:
             raise SettingError("the playground works at one size; levels must be 1")
+        if settings.style_weights:
+            raise SettingError("the playground has one style; style_weights must be empty")
+        if settings.start_file:
+            starts = ", ".join(OPTIONS["init"].choices)
+            raise SettingError(f"the playground starts from one of {starts}; init is a file")
         if unknown := sorted(set(settings.style_layers) - set(STYLE_LAYERS)):
             raise SettingError(f"there is no control for style layer {unknown[0]}")
         ratio = settings.alpha_beta
         if ratio is not None and not 1e-12 <= ratio <= 1e12:
             raise SettingError(f"a log slider cannot show alpha/beta {ratio:g}")
+        layers = self.by_setting["content_layers"]
+        if (asked := dict(settings.content_layers)) not in [value for _, value in layers.options]:
+            named = ", ".join(f"{layer}={weight:g}" for layer, weight in asked.items())
+            layers.options = [*layers.options, (named, asked)]
         for name, value in settings.as_dict().items():
-            widget = self.by_setting.get(name)
-            if isinstance(widget, widgets.Dropdown) and value not in widget.options:
-                widget.options = [*widget.options, value]
-            if widget:
+            if widget := self.by_setting.get(name):
                 widget.value = value
 
 
@@ -125,7 +137,7 @@ class LayerWeights(widgets.VBox):
 
 
 class RatioChoice(widgets.HBox):
-    """A checkbox and a log slider: a ratio as its `value`, or None where it is not ticked."""
+    """A checkbox and a log slider: a number as its `value`, or None where it is not ticked."""
 
     value = traitlets.Float(None, allow_none=True)
 
@@ -133,7 +145,7 @@ class RatioChoice(widgets.HBox):
         self.box = widgets.Checkbox(False, description=option.label, indent=False, tooltip=tip)
         least, most = (round(math.log10(end)) for end in option.usual)
         self.slider = widgets.FloatLogSlider(
-            value=1e-3,
+            value=option.first,
             min=least,
             max=most,
             step=0.05,
@@ -161,23 +173,23 @@ class RatioChoice(widgets.HBox):
         self.box.value, self.slider.disabled = value is not None, value is None
 
 
-def _widget(option: Option, choices: tuple[str, ...]) -> widgets.Widget:
-    """The widget that shows a setting."""
+def _widget(option: Option, choices: Sequence) -> widgets.Widget:
+    """The widget that shows a setting; of a mapping with `choices`, a menu of these."""
     tip = option.help[0].upper() + option.help[1:]
     look = {"description": option.label, "tooltip": tip}
+    if choices:
+        return widgets.Dropdown(options=choices, **look)
     if option.kind is dict:
         return LayerWeights(option)
     if option.unset:
         return RatioChoice(option, tip)
     if option.kind is int:
         return widgets.BoundedIntText(min=option.least, max=option.most, **look)
-    if option.kind is str:
-        return widgets.Dropdown(options=choices, **look)
     least, most = option.usual
     if option.most == most:
         look |= {"readout_format": ".2f", "continuous_update": False}
         return widgets.FloatSlider(value=least, min=least, max=most, step=0.02, **look)
-    return widgets.BoundedFloatText(min=0, max=option.most, step=most / 100, **look)
+    return widgets.BoundedFloatText(min=option.least, max=option.most, step=most / 100, **look)
 
 
 def _text(html: str, kind: str) -> widgets.HTML:

@@ -22,9 +22,10 @@ from stylelab.app.controls import Controls
 from stylelab.app.image_choice import upload_button
 from stylelab.app.live_view import before_after, curves, picture
 from stylelab.app.session import FINISHED, PAUSED, RUNNING, Session, Snapshot
-from stylelab.errors import StylelabError
+from stylelab.errors import SettingError, StylelabError
 from stylelab.images import save_image
-from stylelab.runs.settings import LIVE, Settings, metadata, read_settings
+from stylelab.runs.metadata import metadata, read_settings
+from stylelab.runs.settings import LIVE, Settings
 from stylelab.vgg import resize
 
 INTERVAL = 0.25  # seconds between two updates of the page
@@ -167,7 +168,10 @@ class Playground(widgets.VBox):
         if before and not before.over:
             return  # a second click before the button was disabled
         settings, network = self.controls.settings, None
-        if before and before.settings.network == settings.network:
+        if before and all(
+            getattr(before.settings, name) == getattr(settings, name)
+            for name in ("network", "pooling")
+        ):
             network = self.session.network
         content, style = self.controls.content, self.controls.style_image
         images = (content.chosen.image, style.chosen.image)
@@ -200,7 +204,7 @@ class Playground(widgets.VBox):
     def _keep(self, _: object) -> None:
         now = self.session.snapshot()
         again = ", changed during the transfer" if now.changes else ""
-        layers = ", ".join(f"{layer} {w:.2f}" for layer, w in now.settings.style_weights.items())
+        layers = ", ".join(f"{layer} {w:.2f}" for layer, w in now.settings.layer_weights.items())
         facts = f"{now.settings.dial}{again}, {now.step} steps"
         caption = widgets.HTML(
             f"{picture(now.best, f'{self._title}, {facts}')}"
@@ -238,6 +242,11 @@ class Playground(widgets.VBox):
 
     def _load(self, path: Path) -> None:
         settings, record = read_settings(path)
+        if isinstance(record.get("style"), list) or {"content_mask", "strokes"} & set(record):
+            raise SettingError(
+                f"{path.name} has several styles, masks or strokes, which the playground has not; "
+                f"use stylelab transfer --settings {path.name}"
+            )
         self.controls.show(settings)
         missing = []
         choices = {"content": self.controls.content, "style": self.controls.style_image}

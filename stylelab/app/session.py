@@ -9,8 +9,8 @@
     picture = session.wait().best
 
 A thread runs `stylelab.optimisation.optimise` with a hook that obeys these requests between two
-steps. A change of the objective starts a new optimisation from the current image: the curvature
-that L-BFGS has collected belongs to the old objective.
+steps. A change of the objective starts a new optimisation from the current image: what the
+optimiser has learned of the curvature belongs to the old objective.
 """
 
 import math
@@ -28,7 +28,12 @@ from stylelab.errors import SettingError
 from stylelab.lbfgs import State
 from stylelab.optimisation import Run, optimise
 from stylelab.runs.settings import LIVE, OPTIONS, Settings
-from stylelab.synthesis import transfer_objective, transfer_start
+from stylelab.synthesis import (
+    balance,
+    transfer_objective,
+    transfer_parametrisation,
+    transfer_start,
+)
 from stylelab.vgg import VGG, resize
 
 READY, RUNNING, PAUSED = "ready", "running", "paused"
@@ -79,7 +84,7 @@ class Session:
 
     Args:
         content: `(1, 3, H, W)`, sRGB in [0, 1]; it is resized to `settings.size`.
-        style: the same.
+        style: the same, to `settings.style_size`.
         settings: what to do; `levels` must be 1, as a session works at one size.
         network: a network already loaded; None loads `settings.network` in the thread.
         device: where to load it, as `engine.devices.pick_device` reads it.
@@ -188,19 +193,25 @@ class Session:
 
     def _transfer(self) -> str:
         """Do all steps, with a new objective after each change of it; how it ended."""
-        network = self.network or networks.load(self._now.settings.network, device=self._device)
+        asked = self._now.settings
+        network = self.network or networks.load(
+            asked.network, pooling=asked.pooling, device=self._device
+        )
         with self._condition:  # from here on, `change` checks the layers itself
             network.check_layers(self._now.settings.layers)
             self.network, settings = network, self._now.settings
-        content, style = (resize(image, settings.size) for image in self._images)
-        image = transfer_start(network, [settings.as_transfer(content, style)])
+        content = resize(self._images[0], settings.size)
+        style = resize(self._images[1], settings.style_size)
+        described = [settings.as_transfer(content, style)]
+        image = transfer_start(network, described)
+        moves = transfer_parametrisation(network, described, settings.parametrisation)
         steps, hooks = OPTIONS["steps"].most, [*network.hooks, self._hook]
-        how = {"parametrisation": settings.parametrisation, "hooks": hooks, "progress": False}
+        how = {**settings.how, "parametrisation": moves, "hooks": hooks, "progress": False}
         while True:
             self._in_force, self._first = settings.objective, self._now.step
-            objective = transfer_objective(network, [settings.as_transfer(content, style)])
-            self.alpha_beta = float(objective.terms[0].weight[0])
-            optimise(objective, image, steps, **how)
+            transfer = balance(network, settings.as_transfer(content, style))
+            self.alpha_beta = transfer.alpha_beta
+            optimise(transfer_objective(network, [transfer]), image, steps, **how)
             with self._condition:
                 image, settings = self._now.state.image, self._now.settings
                 if self._stopping or settings.objective == self._in_force:

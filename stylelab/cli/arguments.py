@@ -59,6 +59,16 @@ def network(text: str) -> str:
 
 
 @argument
+def start(text: str) -> str:
+    """A way to start, or the path of a file that can be read."""
+    text = OPTIONS["init"].read(text)
+    if text in OPTIONS["init"].choices:
+        return text
+    readable(file := path(text), SettingError, "an image, or content, style or noise")
+    return file  # not as a Path, which would make ./noise the noise
+
+
+@argument
 def device(text: str) -> str:
     """The name of a device that this machine has."""
     from stylelab.engine.devices import pick_device
@@ -70,21 +80,27 @@ def device(text: str) -> str:
 def add_settings(
     add_argument: Callable[..., object], *names: str, default: str = "", **types: Any
 ) -> None:
-    """Add flags for the settings `names`, with their defaults unless `default` describes another.
+    """Add flags for the settings `names`; one that is not given has the value None.
 
     Args:
         add_argument: of a parser or of a group of its arguments.
-        default: what the help says in place of the default; the value is then None.
+        default: what the help says in place of the setting's default.
         types: types of single settings, in place of their option's.
     """
     for name in names:
         option, value = OPTIONS[name], DEFAULTS[name]
         shown = default or (",".join(value) if isinstance(value, dict) else value)
-        shown = option.unset if shown is None else shown
+        shown = option.unset if shown is None else "all the same" if shown == [] else shown
+        spellings = [f"--{each.replace('_', '-')}" for each in (name, option.also) if each]
+        choices = [*option.choices, *(["FILE"] if option.file else [])]
+        read, more = argument(option.read), {}
+        if option.kind is tuple:
+            read, more = number(float, option.least, option.most), {"nargs": "+"}
         add_argument(
-            f"--{name.replace('_', '-')}",
-            type=types.get(name) or argument(option.read),
-            default=None if default else value,
-            metavar=option.metavar,
+            *spellings,
+            dest=name,
+            type=types.get(name) or read,
+            **more,
+            metavar="|".join(choices) or option.metavar,
             help=f"{option.help} (default: {shown})",
         )

@@ -5,98 +5,133 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from stylelab import gallery, images
 from stylelab import networks as nets
+from stylelab.cli import sources
 from stylelab.cli.exits import FAILED, INTERRUPTED, complain, say
+from stylelab.controls.scales import mix_strokes
 from stylelab.engine import memory
 from stylelab.engine.checkpoint import Checkpoint
 from stylelab.engine.coarse_to_fine import transfer_coarse_to_fine
 from stylelab.engine.devices import pick_device
 from stylelab.errors import DownloadError, ImageError, SettingError, StylelabError
 from stylelab.files import decode
-from stylelab.files.local import sha256_of
+from stylelab.optimisation import optimiser_name
 from stylelab.runs import notebooks as runner
-from stylelab.runs.settings import OPTIONS, Settings, metadata
+from stylelab.runs.intermediate import SaveEvery
+from stylelab.runs.metadata import metadata
+from stylelab.runs.settings import Settings
 from stylelab.synthesis import balance
 
 SURELY = 1.25  # an estimate of memory may be wrong by a quarter
 
 
 def transfer(arguments: Namespace) -> int:
-    """Paint one image in the style of another; what can be wrong is found before the work."""
-    paths = {role: _find(getattr(arguments, role)) for role in ("content", "style")}
-    originals = {role: decode.size_of(path) for role, path in paths.items()}
-    output = images.check_output(arguments.output, bits=arguments.bits)
+    """Paint one image in the style of others; what can be wrong is found before the work."""
+    saved = sources.Saved(arguments.settings) if arguments.settings else None
+    files = sources.find(arguments, saved)
+    originals = {source: decode.size_of(source.path) for source in files.pictures}
     checkpoint = Checkpoint(arguments.checkpoint) if arguments.checkpoint else None
-    _check_distinct(output, paths, arguments.checkpoint)
-    values = {name: getattr(arguments, name) for name in OPTIONS}
+    values, keep_alpha = sources.given(arguments, files), arguments.keep_alpha
     if arguments.size == "original":
-        values["size"] = max(originals["content"])
-    settings = Settings(**values)
+        values["size"] = max(originals[files.content])
+    settings = saved.merged(values) if saved else Settings(**values)
+    kind = {"bits": arguments.bits, "alpha": keep_alpha, "side": settings.size}
+    output = images.check_output(arguments.output, **kind)
+    used = [source.path for source in files]
+    _check_distinct(output, used, arguments.checkpoint, arguments.save_every)
     device = pick_device(arguments.device)
-    network = nets.load(settings.network, device=device)
+    network = nets.load(settings.network, pooling=settings.pooling, device=device)
+    if saved and not arguments.network:
+        saved.check_network(network)
     least = network.min_size(settings.layers)
     needs = f"network {network.name} needs at least {least} on each side"
-    for role, path in paths.items():
-        if min(originals[role]) < least:
+    for source, sides in originals.items():
+        if min(sides) < least:
             raise ImageError(
-                f"{path} has {_sides(originals[role])} pixels; {needs}: choose a larger image"
+                f"{source.name} has {_sides(sides)} pixels; {needs}: choose a larger image"
             )
+    optimiser, guided = settings.how["optimiser"], len(files.content_mask)
     need, sides = memory.needed_for_files(
-        network, settings.layers, *originals.values(), settings.size, str(device)
+        network,
+        settings.layers,
+        originals[files.content],
+        [originals[each] for each in files.pictures[1:]],
+        settings.size,
+        str(device),
+        optimiser,
+        style_size=settings.style_size,
+        starts=[decode.size_of(each.path) for each in files.start],
+        guided=[*settings.layer_weights] * guided,
     )
     if need > SURELY * memory.free(str(device)):
         shortage = memory.shortage(network, need, sides, str(device))
         raise StylelabError(f"{shortage}; lower --size")
-    loaded = {role: images.load_image(path, settings.size) for role, path in paths.items()}
-    for role, path in paths.items():
-        sides = loaded[role].shape[:1:-1]
+    loaded: list[torch.Tensor] = []
+    for source in files.pictures:
+        at, size = f"--size {settings.size}", settings.size
+        if loaded and settings.style_scale != 1:
+            at, size = f"{at} and --style-scale {settings.style_scale:g}", settings.style_size
+        loaded.append(images.load_image(source.path, size))
+        sides = loaded[-1].shape[:1:-1]
         if min(sides) < least:
             raise SettingError(
-                f"{path} has {_sides(sides)} pixels at --size {settings.size}; {needs}: choose a "
-                "larger --size"
+                f"{source.name} has {_sides(sides)} pixels at {at}; {needs}: choose a larger --size"
             )
-        if max(sides) > max(originals[role]):
+        if max(sides) > max(originals[source]):
             say(
-                f"{getattr(arguments, role)} is enlarged from {_sides(originals[role])} pixels; "
+                f"{source.name} is enlarged from {_sides(originals[source])} pixels; "
                 "--size original works at the size of CONTENT"
             )
-    content, style = loaded.values()
-    if settings.init != "noise" and torch.equal(content, style):
+    content, *paintings = loaded[: 1 + len(files.style)]
+    one_style = len(files.style) == 1 and not (files.strokes or files.content_mask)
+    if one_style and settings.init in ("content", "style") and torch.equal(content, paintings[0]):
         raise SettingError(
-            f"CONTENT and STYLE are the same picture, {arguments.content}, which is the result "
+            f"CONTENT and STYLE are the same picture, {files.content.name}, which is the result "
             "already; choose another STYLE, or --init noise"
         )
-    asked = balance(network, settings.as_transfer(content, style))
+    alpha = images.load_alpha(files.content.path, settings.size) if keep_alpha else None
+    if keep_alpha and alpha is None:
+        raise SettingError(f"{files.content.name} has no transparency; leave out --keep-alpha")
+    asked = settings.as_transfer(content, sources.regions(files, content, paintings))
+    watching = [*network.hooks, *([checkpoint] if checkpoint else [])]
+    how = {"steps": settings.steps, **settings.how}
+    for strokes in loaded[1 + len(files.style) :]:  # when all else is known to be right
+        mixed = [mix_strokes(network, each, strokes, hooks=watching, **how) for each in paintings]
+        if any(each.interrupted for each in mixed):
+            raise KeyboardInterrupt
+        paintings = [each.images for each in mixed]
+        asked = settings.as_transfer(content, sources.regions(files, content, paintings))
+    asked = balance(network, asked)
     weighed = f"alpha/beta {asked.alpha_beta:.3g}"
     if settings.alpha_beta is None:
         weighed = f"strength {settings.strength:g} ({weighed})"
+    shown = zip(files.style, paintings, strict=True)
+    named = [f"{each.name} ({_sides(image.shape[:1:-1])})" for each, image in shown]
     say(
-        f"{arguments.content} ({_sides(content.shape[:1:-1])}) in the style of {arguments.style} "
-        f"({_sides(style.shape[:1:-1])}): network {network.name} on {device}, {weighed}, "
-        f"{settings.steps} steps from {settings.init}"
+        f"{files.content.name} ({_sides(content.shape[:1:-1])}) in the style of "
+        f"{' and '.join(named)}: network {network.name} with {network.pooling} pooling on "
+        f"{device}, {weighed}, {settings.steps} steps of {optimiser_name(optimiser)} from "
+        f"{files.start[0].name if files.start else settings.init}"
         + (f" on each of {settings.levels} levels" if settings.levels > 1 else "")
     )
-    result = transfer_coarse_to_fine(
-        network,
-        [asked],
-        levels=settings.levels,
-        steps=settings.steps,
-        parametrisation=settings.parametrisation,
-        hooks=[*network.hooks, *([checkpoint] if checkpoint else [])],
-    )
-    texts = metadata(
-        settings,
-        {role: {"file": path.name, "sha256": sha256_of(path)} for role, path in paths.items()},
-        network,
-        alpha_beta_used=asked.alpha_beta,
-        steps_done=result.steps,
-        first_loss=float(result.losses[0]),
-        best_loss=float(result.losses.min()),
-        saved_loss=float(sum(result.final.values())),
-    )
-    images.save_image(result.images, output, bits=arguments.bits, metadata=texts)
+    record = files.record()
+
+    def save(image: Tensor, path: Path, found: dict) -> None:
+        found = {"alpha_beta_used": asked.alpha_beta, "keep_alpha": keep_alpha, **found}
+        texts = metadata(settings, record, network, **found)
+        images.save_image(image, path, bits=arguments.bits, metadata=texts, alpha=alpha)
+
+    if arguments.save_every:
+        steps = settings.steps * settings.levels
+        watching.append(SaveEvery(output, arguments.save_every, steps, save))
+    levels = settings.levels
+    result = transfer_coarse_to_fine(network, [asked], levels=levels, hooks=watching, **how)
+    found = {"steps_done": result.steps, "first_loss": float(result.losses[0])}
+    found |= {"best_loss": float(result.losses.min())}
+    save(result.images, output, found | {"saved_loss": float(sum(result.final.values()))})
     if result.stuck:
         return complain(
             f"no step led to a finite loss after step {result.steps}; the best image so far is "
@@ -114,21 +149,15 @@ def transfer(arguments: Namespace) -> int:
     return 0
 
 
-def _find(name: str) -> Path:
-    """The file `name` if there is one, else the gallery's image of that name."""
-    if Path(name).exists():
-        return Path(name)
-    if name in gallery.names():
-        return gallery.path(name)
-    known = ", ".join(gallery.names())
-    raise ImageError(f"{name} does not exist; give an image file or one of {known}")
-
-
-def _check_distinct(output: Path, paths: dict[str, Path], checkpoint: str | None) -> None:
-    """SettingError if the result or the checkpoint would replace one of the images."""
-    if output.exists() and any(output.samefile(path) for path in paths.values()):
-        raise SettingError(f"--output {output} is one of the two images; name another file")
-    taken = [path.resolve() for path in (output, *paths.values())]
+def _check_distinct(
+    output: Path, paths: Sequence[Path], checkpoint: str | None, every: int | None
+) -> None:
+    """SettingError if what is written would replace one of the images."""
+    if every and any(SaveEvery.is_of(output, path) for path in paths):
+        raise SettingError("--save-every would replace one of the images; name another --output")
+    if output.exists() and any(output.samefile(path) for path in paths):
+        raise SettingError(f"--output {output} is one of the images; name another file")
+    taken = [path.resolve() for path in (output, *paths)]
     if checkpoint and Path(checkpoint).resolve() in taken:
         raise SettingError(f"--checkpoint {checkpoint} is one of the images; name another file")
 

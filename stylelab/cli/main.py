@@ -12,10 +12,11 @@ from dataclasses import fields
 from typing import Any, NoReturn
 
 from stylelab import __version__
-from stylelab.cli.arguments import add_settings, device, network, number, path, size
+from stylelab.cli.arguments import add_settings, device, network, number, path, size, start
 from stylelab.cli.exits import MISUSED, complain, guarded
 from stylelab.distil.recipe import Recipe
 from stylelab.runs.notebooks import PROFILES
+from stylelab.runs.settings import OPTIONS
 
 ABOUT = """\
 Image Style Transfer Using Convolutional Neural Networks (Gatys, Ecker, Bethge 2016), figure by
@@ -90,24 +91,59 @@ def _transfer(parser: argparse.ArgumentParser) -> None:
     CONTENT and STYLE are image files (PNG, JPEG, TIFF, WebP, GIF, BMP, AVIF or JPEG 2000; HEIC with
     an extra) or names of the gallery, such as pagoda and swirling_night. With --size original the
     result has the size of CONTENT. Ctrl-C ends the work early and keeps the best image so far.
+
+    Several STYLEs are mixed, or each goes to a region of its own: the N-th --content-mask says
+    where the N-th STYLE is, white on black, and the N-th --style-mask where in STYLE it is taken
+    from. Soft edges are allowed. One STYLE may go to several regions. Where no mask is white the
+    photograph stays.
     """
-    parser.add_argument("content", metavar="CONTENT", type=path, help="what to show")
-    parser.add_argument("style", metavar="STYLE", type=path, help="how to paint it")
+    images = [
+        parser.add_argument("content", metavar="CONTENT", type=path, help="what to show"),
+        parser.add_argument("style", metavar="STYLE", nargs="+", type=path, help="how to paint it"),
+    ]
     group = parser.add_argument_group("first of all")
     add = group.add_argument
-    add("-o", "--output", required=True, help="a .png, .jpg or .tif file", **FILE)
+    add("-o", "--output", required=True, help="a .png, .tif, .webp or .jpg file", **FILE)
     add_settings(group.add_mutually_exclusive_group().add_argument, "strength", "alpha_beta")
     add_settings(add, "size", "steps", size=size)
     add = parser.add_argument_group("method").add_argument
-    names = ("network", "init", "seed", "content_layer", "style_layers", "levels")
-    names += ("parametrisation", "tv_weight")
-    add_settings(add, *names, network=network)
+    names = ("network", "pooling", "init", "seed", "content_layers", "style_layers", "levels")
+    names += ("parametrisation", "optimiser", "learning_rate", "tv_weight")
+    add_settings(add, *names, network=network, init=start)
+    add = parser.add_argument_group("control of style, regions, colours and scale").add_argument
+    add_settings(add, "style_weights", "colours", "style_scale")
+    several = {"metavar": "FILE", "type": path, "nargs": "+"}
+    add("--content-mask", help="grey images over CONTENT: white where a style is", **several)
+    about = "as many over STYLE: white where the style is taken from (default: all of STYLE)"
+    add("--style-mask", help=about, **several)
+    add("--strokes", help="a painting whose fine strokes STYLE is first painted in", **FILE)
     add = parser.add_argument_group("machine and files").add_argument
+    about = (
+        "a PNG by stylelab transfer or the playground: all its settings, and its images if they "
+        "are not given and are here; what is given beside it holds"
+    )
+    add("--settings", action=_saved_settings(images), help=about, **FILE)
     add("--device", default="auto", **DEVICE)
     depths = "bits of each colour in a .png or .tif file (default: 8)"
     add("--bits", type=int, choices=(8, 16), default=8, help=depths)
+    about = "give the picture the transparency of CONTENT, in a .png, .tif or .webp file"
+    add("--keep-alpha", action="store_true", help=about)
+    about = "save the best picture so far every N steps, beside the output, as OUTPUT-step0050.png"
+    add("--save-every", type=number(int, 1), metavar="N", help=about)
     about = f"save progress in FILE, which is removed at the end. {CONTINUES} picture"
     add("--checkpoint", help=about, **FILE)
+
+
+def _saved_settings(images: Sequence[argparse.Action]) -> type[argparse.Action]:
+    """An action that stores its value; the arguments `images` need not be given then."""
+
+    class Saved(argparse.Action):
+        def __call__(self, parser, namespace, values, option_string=None) -> None:
+            setattr(namespace, self.dest, values)
+            for each in images:
+                each.required = False
+
+    return Saved
 
 
 def _figures(parser: argparse.ArgumentParser) -> None:
@@ -130,8 +166,10 @@ def _figures(parser: argparse.ArgumentParser) -> None:
     add("--output", help="(default: build/PROFILE-NETWORK)", **FOLDER)
     add("--force", action="store_true", help="also run the notebooks that are up to date")
     add = parser.add_argument_group("parameters that differ from the profile's").add_argument
-    names = ("network", "size", "steps", "init", "seed")
-    add_settings(add, *names, default="as profile and notebook say", network=network)
+    default = "as profile and notebook say"
+    add_settings(add, "network", "size", "steps", "seed", default=default, network=network)
+    about = f"the image that optimisations start from (default: {default})"
+    add("--init", choices=OPTIONS["init"].choices, help=about)
     about = "the images of the package, or the paper's own, downloaded once"
     add("--images", choices=("embedded", "paper"), help=about)
     add = parser.add_argument_group("machine and files").add_argument

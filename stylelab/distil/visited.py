@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from stylelab.description import Transfer
 from stylelab.distil import readouts
 from stylelab.distil.crops import Crops
 from stylelab.errors import SettingError
@@ -20,7 +21,7 @@ from stylelab.files.local import atomic
 from stylelab.lbfgs import State
 from stylelab.optimisation import Run, optimise
 from stylelab.parametrisation import FREQUENCIES, PIXELS
-from stylelab.synthesis import Transfer, transfer_objective, transfer_start
+from stylelab.synthesis import transfer_objective, transfer_start
 from stylelab.vgg import VGG
 
 KEPT = (2, 6, 15, 30, 60)  # steps whose images are kept

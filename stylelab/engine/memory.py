@@ -1,6 +1,6 @@
 """The memory that an optimisation needs, estimated before it starts.
 
-The estimate counts what is large: feature maps and their gradients, and the vectors of L-BFGS.
+The estimate counts what is large: feature maps and their gradients, and the optimiser's vectors.
 """
 
 import math
@@ -13,17 +13,19 @@ import torch
 from tqdm.auto import tqdm
 
 from stylelab.errors import StylelabError
-from stylelab.lbfgs import State
+from stylelab.lbfgs import State, lbfgs
 from stylelab.objective import CPU_PIXELS, Objective
-from stylelab.optimisation import Run
+from stylelab.optimisation import Optimiser, Run, optimiser_name
 from stylelab.vgg import VGG
 
 GB = 1e9
 FLOAT = 4
-PAIRS = 2 * 20  # s and y of the default history
-VECTORS = 15  # others of an image's size: iterates, gradients, directions, and temporary ones
+# What an optimiser holds at the peak, in images: the s and y of L-BFGS's default history, and
+# iterates, gradients, directions, means, and temporary ones. Any other counts as L-BFGS.
+VECTORS = {"lbfgs": 2 * 20 + 15, "adam": 15}
 # Maps held at the peak for each that is computed: features, gradients, copies with an edge.
 MAPS = {"zeros": 1.75, "reflect": 2.7}
+LOOKING = 4  # maps of the first layers at the peak, where a style is only looked at
 LOADING = 32  # bytes for each pixel of a file while it is decoded
 CGROUP = "/sys/fs/cgroup"
 
@@ -31,39 +33,61 @@ CGROUP = "/sys/fs/cgroup"
 def maps_per_pixel(network: VGG, layers: Iterable[str]) -> float:
     """Feature maps, up to the deepest of `layers`, of the image's size if each were enlarged."""
     deepest = network.check_layers(layers)[-1]
-    computed = network.layers[: network.layers.index(deepest) + 1]
-    return sum(network.widths[layer] / 4 ** (int(layer[4]) - 1) for layer in computed)
+    return _maps(network, network.layers[: network.layers.index(deepest) + 1])
 
 
-def needed(network: VGG, layers: Iterable[str], shape: Sequence[int], device: str = "cpu") -> float:
-    """Bytes, beside the network's, for optimising images of `shape` (N, 3, H, W) at `layers`."""
+def _maps(network: VGG, layers: Iterable[str]) -> float:
+    return sum(network.widths[layer] / 4 ** (int(layer[4]) - 1) for layer in layers)
+
+
+def needed(
+    network: VGG,
+    layers: Iterable[str],
+    shape: Sequence[int],
+    device: str = "cpu",
+    optimiser: Optimiser = lbfgs,
+    guided: Iterable[str] = (),
+) -> float:
+    """Bytes, beside the network's, for optimising images of `shape` (N, 3, H, W) at `layers`.
+
+    `guided` has the layer of each term with a guide, which keeps the maps times the guide as well.
+    """
     count, _, height, width = shape
     pixels = height * width
     at_once = min(count, max(1, CPU_PIXELS // pixels)) if device == "cpu" else count
-    vectors = 3 * (PAIRS + VECTORS) * count
-    maps = MAPS[network.padding] * maps_per_pixel(network, layers) * at_once
-    return FLOAT * pixels * (vectors + maps)
+    vectors = 3 * VECTORS.get(optimiser_name(optimiser), VECTORS["lbfgs"]) * count
+    maps = MAPS[network.padding] * maps_per_pixel(network, layers) + _maps(network, guided)
+    return FLOAT * pixels * (vectors + maps * at_once)
 
 
 def needed_for_files(
     network: VGG,
     layers: Iterable[str],
     content: tuple[int, int],
-    style: tuple[int, int],
+    styles: Sequence[tuple[int, int]],
     size: int | None,
     device: str = "cpu",
+    optimiser: Optimiser = lbfgs,
+    style_size: int | None = None,
+    starts: Sequence[tuple[int, int]] = (),
+    guided: Iterable[str] = (),
 ) -> tuple[float, tuple[int, int]]:
     """Bytes at the peak of a whole transfer, and its (width, height), from its files' sizes alone.
 
     Args:
-        content, style: (width, height) of the files, as their headers say.
-        size: the longer side that both are resized to; None keeps their sizes.
+        content, styles, starts: (width, height) of the files, as their headers say; those of a
+            start get the content's size.
+        size: the longer side that all are resized to; None keeps their sizes.
+        style_size: the styles', if it is another.
+        optimiser, guided: as `needed` takes them.
     """
-    (width, height), resized_style = (_resized(sides, size) for sides in (content, style))
-    loading = LOADING * max(math.prod(content), math.prod(style))
-    images = 3 * FLOAT * (width * height + math.prod(resized_style))
-    run = needed(network, layers, (1, 3, height, width), device)
-    return max(loading, run) + images, (width, height)
+    width, height = _resized(content, size)
+    resized = [math.prod(_resized(sides, style_size or size)) for sides in styles]
+    loading = LOADING * max(map(math.prod, (content, *styles, *starts)))
+    images = 3 * FLOAT * (width * height * (1 + len(starts)) + sum(resized))
+    run = needed(network, layers, (1, 3, height, width), device, optimiser, guided)
+    looking = FLOAT * LOOKING * network.widths["conv1_1"] * max(resized)
+    return max(loading, run, looking) + images, (width, height)
 
 
 def _resized(sides: tuple[int, int], size: int | None) -> tuple[int, int]:
@@ -123,7 +147,10 @@ def warn_if_short(run: Run, states: Iterator[State]) -> Iterator[State]:
         return
     network, device = run.objective.network, str(run.start.device)
     count, _, height, width = run.start.shape
-    need = needed(network, run.objective.layers, run.start.shape, device)
+    guided = [
+        term.layer for term in run.objective.terms if getattr(term, "guide", None) is not None
+    ]
+    need = needed(network, run.objective.layers, run.start.shape, device, run.optimiser, guided)
     asked = network, need, (width, height), device, count
     if need > free(device):
         tqdm.write(f"stylelab: {shortage(*asked)}", file=sys.stderr)

@@ -6,10 +6,11 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from stylelab.description import Transfer
 from stylelab.figures.canvas import COLOURS, GRAMS, Canvas
 from stylelab.figures.diagrams import distinct_filters, gram_pictures, signed
 from stylelab.optimisation import Result
-from stylelab.synthesis import Transfer, transfer_objective, transfer_start
+from stylelab.synthesis import transfer_objective, transfer_start
 from stylelab.vgg import VGG
 
 STYLE, CONTENT, GRADIENT = COLOURS[0], COLOURS[1], COLOURS[2]
@@ -32,9 +33,10 @@ def draw(
     """
     start, steps = transfer_start(network, [transfer]), result.steps
     _, gradient = transfer_objective(network, [transfer]).value_and_grad(start)
-    weights = transfer.style_weights | {transfer.content_layer: transfer.alpha_beta}
+    (content_layer,) = transfer.content_layers  # the paper's one
+    weights = transfer.layer_weights | {content_layer: transfer.alpha_beta}
     layers = network.check_layers(weights)
-    deepest = layers.index(transfer.content_layer)
+    deepest = layers.index(content_layer)
     images = transfer.style, transfer.content, start, result.images
     with torch.no_grad():
         features = [network(image.to(start), layers) for image in images]

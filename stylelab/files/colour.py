@@ -40,13 +40,24 @@ def to_srgb(stored: Stored) -> np.ndarray:
         alpha = as_float(stored.alpha)[..., None]
         colour *= alpha
         colour += 1 - alpha
-    if stored.orientation in (5, 6, 7, 8):  # rows and columns exchanged, then
-        colour = colour.swapaxes(0, 1)
-    if stored.orientation in (2, 3, 6, 7):  # left and right,
-        colour = colour[:, ::-1]
-    if stored.orientation in (3, 4, 7, 8):  # top and bottom
-        colour = colour[::-1]
-    return colour if stored.orientation == 1 else colour.copy()
+    return _upright(colour, stored.orientation)
+
+
+def alpha_of(stored: Stored) -> np.ndarray | None:
+    """The alpha channel, upright, `(H, W, 1)` float32 in [0, 1]; None if there is none."""
+    if stored.alpha is None:
+        return None
+    return _upright(as_float(stored.alpha)[..., None], stored.orientation)
+
+
+def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    if orientation in (5, 6, 7, 8):  # rows and columns exchanged, then
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (2, 3, 6, 7):  # left and right,
+        pixels = pixels[:, ::-1]
+    if orientation in (3, 4, 7, 8):  # top and bottom
+        pixels = pixels[::-1]
+    return pixels if orientation == 1 else pixels.copy()
 
 
 def as_float(values: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ TIFFs are read by `files.tiff`, PNGs by `files.png`, all other files by Pillow, 
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from PIL import Image, UnidentifiedImageError
 
 from stylelab.errors import ImageError
 from stylelab.files import formats, jpeg, png
-from stylelab.files.colour import Stored, check_code_points, to_srgb
+from stylelab.files.colour import Stored, alpha_of, check_code_points, to_srgb
 from stylelab.files.local import readable
 
 MAX_PIXELS = 50_000_000  # a 48-megapixel camera's; about 1.5 GB while it is read
@@ -34,6 +34,20 @@ def read(path: Path) -> np.ndarray:
     Raises:
         ImageError: if there is no such file, or it is not an image that can be read.
     """
+    return _read_as(to_srgb, path)
+
+
+def read_alpha(path: Path) -> np.ndarray | None:
+    """The alpha channel of the picture that `read` gives, `(H, W, 1)` float32 in [0, 1], or None.
+
+    Raises:
+        ImageError: as `read` does.
+    """
+    return _read_as(alpha_of, path)
+
+
+def _read_as(convert: Callable[[Stored], np.ndarray | None], path: Path) -> np.ndarray | None:
+    """What `convert` makes of the first picture of a file."""
     width, height = size_of(path)
     if width * height > MAX_PIXELS:
         raise ImageError(f"{path} has {width} x {height} pixels; at most {MAX_PIXELS:,} are read")
@@ -48,9 +62,9 @@ def read(path: Path) -> np.ndarray:
                 stored.orientation = _orientation(file)
                 with suppress(Exception):  # whatever is wrong with the other pictures
                     stored.several = getattr(file, "is_animated", False)
-        pixels = to_srgb(stored)
+        pixels = convert(stored)
     if stored.several:
-        warnings.warn(f"{path} holds several pictures; the first is used", stacklevel=3)
+        warnings.warn(f"{path} holds several pictures; the first is used", stacklevel=4)
     return pixels
 
 

@@ -1,4 +1,4 @@
-"""Pixels to the bytes of a PNG, TIFF or JPEG file, which depend on pixels and texts alone.
+"""Pixels to the bytes of a PNG, TIFF, WebP or JPEG file, which depend on pixels and texts alone.
 
 Pillow has no 16-bit colour, so `imagecodecs` (libpng) writes the pixels of 16-bit PNGs.
 """
@@ -14,9 +14,12 @@ from PIL.PngImagePlugin import PngInfo, putchunk
 
 from stylelab.errors import ImageError
 
+DESCRIPTION = 0x010E  # EXIF's tag ImageDescription
+WEBP_SIDE = 16383
+
 
 def png(pixels: np.ndarray, texts: Mapping[str, str]) -> bytes:
-    """A PNG of `pixels` ((H, W, 3), uint8 or uint16, sRGB), with `texts` as iTXt chunks.
+    """A PNG of `pixels` ((H, W, 3 or 4), uint8 or uint16, sRGB), with `texts` as iTXt chunks.
 
     ImageError for keys that PNG does not allow.
     """
@@ -39,7 +42,7 @@ def png(pixels: np.ndarray, texts: Mapping[str, str]) -> bytes:
 
 
 def tiff(pixels: np.ndarray, texts: Mapping[str, str]) -> bytes:
-    """A deflated TIFF of `pixels` ((H, W, 3), uint8 or uint16, sRGB).
+    """A deflated TIFF of `pixels` ((H, W, 3 or 4), uint8 or uint16, sRGB).
 
     `texts` become its ImageDescription, as JSON.
     """
@@ -47,7 +50,22 @@ def tiff(pixels: np.ndarray, texts: Mapping[str, str]) -> bytes:
 
     buffer, description = io.BytesIO(), json.dumps(dict(texts)) if texts else None
     tags = {"description": description, "metadata": None, "iccprofile": srgb_profile()}
+    if pixels.shape[2] == 4:
+        tags["extrasamples"] = ["unassalpha"]  # alpha that is not multiplied into the colours
     tifffile.imwrite(buffer, pixels, photometric="rgb", compression="zlib", software=False, **tags)
+    return buffer.getvalue()
+
+
+def webp(pixels: np.ndarray, texts: Mapping[str, str]) -> bytes:
+    """A lossless WebP of `pixels` ((H, W, 3 or 4), uint8, sRGB).
+
+    `texts` become the ImageDescription of its EXIF data, as JSON.
+    """
+    buffer, exif = io.BytesIO(), Image.Exif()
+    if texts:
+        exif[DESCRIPTION] = json.dumps(dict(texts))
+    how = {"lossless": True, "exact": True, "method": 4, "icc_profile": srgb_profile()}
+    Image.fromarray(pixels).save(buffer, "WEBP", exif=exif.tobytes() if texts else b"", **how)
     return buffer.getvalue()
 
 
@@ -71,4 +89,6 @@ def srgb_profile() -> bytes:
     return profile[:24] + struct.pack(">6H", 2000, 1, 1, 0, 0, 0) + profile[36:]
 
 
-ENCODERS = {".png": png, ".jpg": jpeg, ".jpeg": jpeg, ".tif": tiff, ".tiff": tiff}
+ENCODERS = {".png": png, ".jpg": jpeg, ".jpeg": jpeg, ".tif": tiff, ".tiff": tiff, ".webp": webp}
+DEEP = (".png", ".tif", ".tiff")  # hold 16 bits
+OPAQUE = (".jpg", ".jpeg")  # hold no alpha

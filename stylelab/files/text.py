@@ -1,4 +1,6 @@
-"""Text for a terminal."""
+"""Texts: for a terminal, and JSON from others."""
+
+import json
 
 
 def printable(text: str) -> str:
@@ -9,3 +11,12 @@ def printable(text: str) -> str:
     return "".join(
         char if char.isprintable() or char == "\n" else ascii(char)[1:-1] for char in text
     )
+
+
+def json_object(text: str) -> dict | None:
+    """The JSON object that `text` is; None if it is anything else."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None

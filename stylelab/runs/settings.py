@@ -1,28 +1,29 @@
 """The settings of a transfer, each declared once.
 
 `Settings` checks them; the command line's flags, the playground's controls and the record in a
-picture's metadata are all made from the `Option` of each. Nothing here imports PyTorch until a
-transfer is described, so that `stylelab --help` answers at once.
+picture's metadata (`stylelab.runs.metadata`) are all made from the `Option` of each. Nothing here
+imports PyTorch until a transfer is described, so that `stylelab --help` answers at once.
 """
 
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from stylelab import __version__
-from stylelab.errors import ImageError, SettingError
-from stylelab.runs.options import LAYERS, Option
+from stylelab.errors import SettingError
+from stylelab.files.text import json_object
+from stylelab.runs.options import Option, shares
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from stylelab.synthesis import Transfer
-    from stylelab.vgg import VGG
+    from stylelab.controls.styles import Style
+    from stylelab.description import Transfer
 
+RATE = 0.05  # Adam's, where none is given
 HEAVIEST = 1e30  # squares and sums of weights stay finite in float32
 
 
@@ -68,12 +69,15 @@ class Settings:
         metavar="RATIO",
         unset="as the strength says",
     )
-    content_layer: str = _setting(
-        "conv4_2",
+    content_layers: Mapping[str, float] = _setting(
+        {"conv4_2": 1.0},
         "Content at",
-        "the layer whose features are matched to those of the photograph",
-        choices=LAYERS,
-        metavar="LAYER",
+        "the layers whose features are matched to those of the photograph, one in the paper, with "
+        "weights relative to each other if these differ, such as conv4_2=1,conv3_2=0.5",
+        most=HEAVIEST,
+        usual=(0, 5),
+        metavar="LAYERS",
+        also="content_layer",
     )
     style_layers: Mapping[str, float] = _setting(
         dict.fromkeys(("conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1"), 1.0),
@@ -87,11 +91,11 @@ class Settings:
     init: str = _setting(
         "content",
         "Start",
-        "the image that the optimisation starts from",
+        "the image that the optimisation starts from; a FILE of yours is resized to CONTENT's size",
         choices=("content", "style", "noise"),
-        metavar="content|style|noise",
+        file=True,
     )
-    steps: int = _setting(100, "Steps", "L-BFGS steps", most=1_000_000)
+    steps: int = _setting(100, "Steps", "steps of the optimiser", most=1_000_000)
     seed: int = _setting(
         0, "Seed", "seed of the white noise; no effect on other starts", most=2**31 - 1
     )
@@ -111,35 +115,93 @@ class Settings:
         usual=(0, 1),
         metavar="WEIGHT",
     )
+    colours: str = _setting(
+        "style",
+        "Colours",
+        "whose: the painting's; or the photograph's, either exactly, with the style of luminances "
+        "alone, or by recolouring the painting first, to match",
+        choices=("style", "luminance", "match"),
+        also="colors",
+    )
+    style_scale: float = _setting(
+        1.0,
+        "Style scale",
+        "longer side of STYLE over that of CONTENT: 0.5 makes finer strokes, 2 larger ones",
+        least=0.05,
+        most=20,
+        usual=(0.25, 4),
+        metavar="S",
+    )
+    style_weights: tuple[float, ...] = _setting(
+        (),
+        "Style weights",
+        "weights of several styles relative to each other, one for each STYLE, or for each mask",
+        most=HEAVIEST,
+        metavar="WEIGHT",
+    )
     parametrisation: str = _setting(
         "frequencies",
         "Moves",
         "what the optimiser moves: frequencies of the image, which leaves fewer fringes, or its "
         "pixels, as in the paper",
         choices=("frequencies", "pixels"),
-        metavar="frequencies|pixels",
+    )
+    optimiser: str = _setting(
+        "lbfgs",
+        "Optimiser",
+        "L-BFGS, as in the paper; or Adam: less memory, about three times the steps",
+        choices=("lbfgs", "adam"),
+        also="optimizer",
+    )
+    learning_rate: float | None = _setting(
+        None,
+        "Rate",
+        "how far Adam moves each pixel, or frequency, in one step",
+        kind=float,
+        least=1e-6,
+        most=10,
+        usual=(1e-3, 1),
+        first=RATE,
+        metavar="RATE",
+        unset=f"{RATE:g}",
+    )
+    pooling: str | None = _setting(
+        None,
+        "Pooling",
+        "how the network pools: averages, as in the paper, or maxima, as VGG was trained",
+        kind=str,
+        choices=("avg", "max"),
+        unset="the network's own",
     )
 
     def __post_init__(self) -> None:
         for name, option in OPTIONS.items():
             object.__setattr__(self, name, option.check(getattr(self, name), name))
+        if self.learning_rate is not None and self.optimiser == "lbfgs":
+            raise SettingError(
+                "learning_rate is Adam's: choose the optimiser adam, or leave it out"
+            )
 
     @property
-    def style_weights(self) -> dict[str, float]:
+    def content_weights(self) -> dict[str, float]:
+        """The share of alpha of each content layer whose weight is above 0; they sum to 1."""
+        return shares(self.content_layers)
+
+    @property
+    def layer_weights(self) -> dict[str, float]:
         """w_l of equation 5 for each style layer whose weight is above 0; they sum to 1."""
-        used = {layer: weight for layer, weight in self.style_layers.items() if weight > 0}
-        return {layer: weight / sum(used.values()) for layer, weight in used.items()}
+        return shares(self.style_layers)
 
     @property
     def layers(self) -> tuple[str, ...]:
         """The layers that are matched."""
-        return (self.content_layer, *self.style_weights)
+        return (*self.content_weights, *self.layer_weights)
 
     @property
     def objective(self) -> tuple:
         """What the objective depends on: equal for equal objectives."""
         weighed = ("strength", self.strength) if self.alpha_beta is None else self.alpha_beta
-        return weighed, self.content_layer, self.style_weights, self.tv_weight
+        return weighed, self.content_weights, self.layer_weights, self.tv_weight
 
     @property
     def dial(self) -> str:
@@ -148,17 +210,47 @@ class Settings:
             return f"strength {self.strength:.2g}"
         return f"α/β {self.alpha_beta:.1e}"
 
-    def as_transfer(self, content: Tensor, style: Tensor) -> Transfer:
-        """The transfer of two images `(1, 3, H, W)`, sRGB in [0, 1], resized already."""
-        from stylelab.synthesis import Transfer
+    @property
+    def style_size(self) -> int:
+        """The longer side of the styles' images."""
+        return max(1, round(self.size * self.style_scale))
 
-        names = ("strength", "alpha_beta", "content_layer", "init", "seed", "tv_weight")
-        chosen = {name: getattr(self, name) for name in names}
-        return Transfer(content, style, style_layers=self.style_weights, **chosen)
+    @property
+    def start_file(self) -> str | None:
+        """The file that `init` names, if it does."""
+        return None if self.init in OPTIONS["init"].choices else self.init
+
+    @property
+    def how(self) -> dict[str, Any]:
+        """How the objective is minimised, as `transfer_batch` takes it."""
+        from stylelab.optimisation import optimiser_of
+
+        optimiser = optimiser_of(self.optimiser)
+        if self.learning_rate is not None:
+            optimiser = partial(optimiser, learning_rate=self.learning_rate)
+        return {"parametrisation": self.parametrisation, "optimiser": optimiser}
+
+    def as_transfer(self, content: Tensor, style: Tensor | Sequence[Style]) -> Transfer:
+        """The transfer of images `(1, 3, H, W)`, sRGB in [0, 1], resized already.
+
+        Raises:
+            ImageError: if `init` is a file that cannot be read.
+            SettingError: if there are weights of styles, and not one for each.
+        """
+        from stylelab.controls.styles import weighed
+        from stylelab.description import Transfer
+        from stylelab.images import load_image
+
+        names = ("strength", "alpha_beta", "seed", "tv_weight", "colours")
+        chosen: dict[str, Any] = {name: getattr(self, name) for name in names}
+        chosen |= {"content_layers": self.content_weights, "style_layers": self.layer_weights}
+        init = load_image(self.start_file, self.size) if self.start_file else self.init
+        return Transfer(content, weighed(style, self.style_weights), init=init, **chosen)
 
     def as_dict(self) -> dict[str, object]:
         """The settings by name, of types that JSON knows."""
-        return {**vars(self), "style_layers": dict(self.style_layers)}
+        plain = {name: dict(getattr(self, name)) for name in ("content_layers", "style_layers")}
+        return {**vars(self), **plain, "style_weights": [*self.style_weights]}
 
     def to_json(self) -> str:
         """The settings as JSON, which `from_json` reads."""
@@ -167,7 +259,7 @@ class Settings:
     @classmethod
     def from_json(cls, text: str) -> Settings:
         """The settings in `text`; SettingError if it holds anything else, or a wrong value."""
-        values = _json_object(text)
+        values = json_object(text)
         if values is None or not set(values) <= set(OPTIONS):
             names = ", ".join(OPTIONS)
             raise SettingError(f"settings must be a JSON object of {names}; got {text[:80]!r}")
@@ -176,59 +268,4 @@ class Settings:
 
 OPTIONS: dict[str, Option] = {each.name: each.metadata["option"] for each in fields(Settings)}
 # What may change while a transfer runs.
-LIVE = ("strength", "alpha_beta", "content_layer", "style_layers", "steps")
-
-
-def metadata(
-    settings: Settings, images: Mapping[str, Mapping[str, str]], network: VGG, **outcome: object
-) -> dict[str, str]:
-    """The texts that a picture made with `settings` is saved with.
-
-    Args:
-        images: "content" and "style", each with the "file" it came from and its "sha256".
-        network: the network used.
-        outcome: the losses, the steps done and the like. No times: the same command is to give
-            the same bytes.
-    """
-    import torch
-
-    record = {
-        **images,
-        **settings.as_dict(),
-        "network": network.name,  # its file's name alone
-        "network_sha256": network.sha256,
-        "pooling": network.pooling,
-        **outcome,
-        "device": str(network.device),
-        "stylelab": __version__,
-        "torch": torch.__version__,
-    }
-    return {"Software": f"stylelab {__version__}", "Comment": json.dumps(record)}
-
-
-def read_settings(path: str | os.PathLike[str]) -> tuple[Settings, dict]:
-    """The settings in a PNG saved with `metadata`, and the whole record.
-
-    Settings that the record lacks have their defaults.
-
-    Raises:
-        ImageError: if the file is not a PNG, or holds no settings of a transfer.
-        SettingError: if it holds a wrong value.
-    """
-    from stylelab.images import read_metadata
-
-    record = _json_object(read_metadata(path).get("Comment", ""))
-    if record is None or not {"network", "size", "alpha_beta", "init", "steps"} <= set(record):
-        raise ImageError(
-            f"{path} holds no settings; choose a PNG saved by the playground or by "
-            "stylelab transfer"
-        )
-    return Settings(**{name: record[name] for name in OPTIONS if name in record}), record
-
-
-def _json_object(text: str) -> dict | None:
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    return value if isinstance(value, dict) else None
+LIVE = ("strength", "alpha_beta", "content_layers", "style_layers", "steps")
