@@ -235,7 +235,8 @@ def test_a_transfer_is_watched_paused_changed_saved_and_loaded(page, workplace):
     time.sleep(1.5)
     assert step(page) == paused
 
-    slider = app.get_by_role("slider").nth(0)
+    strength = app.locator(".widget-hslider", has_text="Strength")
+    slider = strength.get_by_role("slider")
     slider.focus()
     for _ in range(4):
         page.keyboard.press("ArrowLeft")
@@ -274,7 +275,7 @@ def test_a_transfer_is_watched_paused_changed_saved_and_loaded(page, workplace):
     upload(page, "Load settings from a saved picture", saved)
     until(lambda: f"Settings of {saved.name} loaded" in message(page), "the settings")
     until(box.is_checked, "the layer's tick")
-    shown = app.locator(".widget-hslider .widget-readout").nth(0).inner_text()
+    shown = strength.locator(".widget-readout").inner_text()
     assert float(shown) == pytest.approx(record["strength"], abs=0.006)
     look(page, "6-loaded")
 
