@@ -41,7 +41,7 @@ class Controls(widgets.VBox):
         self.style_image = ImageChoice("style", style, handler)
         local = sorted({settings.network, *filter(networks.is_cached, networks.names())})
         one = [(layer, {layer: 1.0}) for layer in CONTENT_LAYERS]
-        own = [(OPTIONS["pooling"].unset, None), *OPTIONS["pooling"].choices]
+        own = [("its own", ""), *((name, name) for name in OPTIONS["pooling"].choices)]
         choices = {"network": local, "content_layers": one, "pooling": own}
         self.by_setting = rows = {
             name: _widget(option, choices.get(name, option.choices))
@@ -67,7 +67,8 @@ class Controls(widgets.VBox):
     @property
     def settings(self) -> Settings:
         """What the controls show; SettingError if no style layer is left."""
-        values = {name: widget.value for name, widget in self.by_setting.items()}
+        shown = {name: widget.value for name, widget in self.by_setting.items()}
+        values = {name: None if value == "" else value for name, value in shown.items()}
         if not any(values["style_layers"].values()):
             raise SettingError("tick at least one style layer, with a weight above 0")
         return Settings(**values)
@@ -95,8 +96,9 @@ class Controls(widgets.VBox):
             named = ", ".join(f"{layer}={weight:g}" for layer, weight in asked.items())
             layers.options = [*layers.options, (named, asked)]
         for name, value in settings.as_dict().items():
-            if widget := self.by_setting.get(name):
-                widget.value = value
+            if widget := self.by_setting.get(name):  # a menu shows nothing for None
+                none = "" if isinstance(widget, widgets.Dropdown) else None
+                widget.value = none if value is None else value
 
 
 class LayerWeights(widgets.VBox):
