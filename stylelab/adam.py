@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from stylelab.errors import SettingError
-from stylelab.lbfgs import TERM, State, ValueAndGrad, check_snapshot, check_start
+from stylelab.lbfgs import TERM, State, ValueAndGrad, by_rows, check_snapshot, check_start, state_of
 
 RATE = 0.05
 MEANS = (0.9, 0.99)  # the shares of the old means that a step keeps: of gradients, of squares
@@ -51,10 +51,7 @@ def adam(
     if not learning_rate > 0 or not least > 0 or not all(0 <= kept < 1 for kept in means):
         raise SettingError("learning_rate and least must be above 0, and means from 0 to below 1")
 
-    def evaluate(flat: Tensor) -> tuple[dict[str, Tensor], Tensor, Tensor]:
-        terms, gradient = value_and_grad(flat.view_as(start))
-        return terms, sum(terms.values())[:, None], gradient.reshape(len(flat), -1)
-
+    evaluate = by_rows(value_and_grad, start)
     x = start.detach().reshape(len(start), -1).clone()
     zero, zeros, step = x.new_zeros(len(x), 1), torch.zeros_like(x), 0
     # All that the next step depends on; rows are images. The means already have this x's gradient.
@@ -75,16 +72,7 @@ def adam(
     while True:
         parts = {"step": torch.tensor(step), **vars(s)}
         parts |= {f"{TERM}{name}": loss for name, loss in terms.items()}
-        yield State(
-            step,
-            s.x.view_as(start),
-            terms,
-            s.loss[:, 0],
-            s.best.view_as(start),
-            s.best_loss[:, 0],
-            s.refused[:, 0],
-            parts.copy,
-        )
+        yield state_of(step, s, terms, start, parts.copy)
         del parts
         step += 1
         # Each mean over what its weights sum to, as in algorithm 1, where it began with zeros.

@@ -60,6 +60,25 @@ class State:
         return self.to_image(self.best_z)
 
 
+def by_rows(value_and_grad: ValueAndGrad, like: Tensor) -> Callable[[Tensor], tuple]:
+    """Of rows `(N, D)`: the losses by term, their sum `(N, 1)` and the gradient `(N, D)`."""
+
+    def evaluate(flat: Tensor) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+        terms, gradient = value_and_grad(flat.view_as(like))
+        return terms, sum(terms.values())[:, None], gradient.reshape(len(flat), -1)
+
+    return evaluate
+
+
+def state_of(
+    step: int, rows: SimpleNamespace, terms: dict[str, Tensor], like: Tensor, snapshot: Callable
+) -> State:
+    """The State of an optimiser that keeps `x`, `loss`, `best`, ... as rows, one for each image."""
+    images, bests = rows.x.view_as(like), rows.best.view_as(like)
+    loss, best_loss, refused = rows.loss[:, 0], rows.best_loss[:, 0], rows.refused[:, 0]
+    return State(step, images, terms, loss, bests, best_loss, refused, snapshot)
+
+
 def _dot(a: Tensor, b: Tensor) -> Tensor:
     """Inner product of each image of `(N, D)` tensors, `(N, 1)`."""
     return (a * b).sum(1, keepdim=True)
@@ -158,10 +177,7 @@ def lbfgs(
     if history < 1 or patience < 1 or not first_step > 0:
         raise SettingError("history and patience must be at least 1, and first_step above 0")
 
-    def evaluate(flat: Tensor) -> tuple[dict[str, Tensor], Tensor, Tensor]:
-        terms, gradient = value_and_grad(flat.view_as(start))
-        return terms, sum(terms.values())[:, None], gradient.reshape(len(flat), -1)
-
+    evaluate = by_rows(value_and_grad, start)
     x = start.detach().reshape(len(start), -1).clone()
     zero, pairs = x.new_zeros(len(x), 1), _History(history, x)
     # All that the next step depends on, beside the history; rows are images.
@@ -182,16 +198,9 @@ def lbfgs(
         resume = None  # large
     while True:
         pairs.in_step = False
-        yield State(
-            pairs.count,
-            s.x.view_as(start),
-            terms,
-            s.loss[:, 0],
-            s.best.view_as(start),
-            s.best_loss[:, 0],
-            s.refused[:, 0],
-            partial(_snapshot, weakref.ref(pairs), pairs.count, dict(vars(s)), terms),
-        )
+        snapshot = partial(_snapshot, weakref.ref(pairs), pairs.count, dict(vars(s)), terms)
+        yield state_of(pairs.count, s, terms, start, snapshot)
+        del snapshot
         pairs.in_step = True
         direction = -pairs.inverse_hessian_times(s.gradient)
         slope = _dot(direction, s.gradient)

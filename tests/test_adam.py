@@ -4,33 +4,14 @@ import itertools
 
 import pytest
 import torch
+from problems import NAN, STARTS, rosenbrock, value_and_grad
 
 from stylelab.adam import adam
 from stylelab.errors import SettingError
 
 
-def value_and_grad(function):
-    """What `adam` asks for, of a function from (N, D) to (N,)."""
-
-    def evaluate(x):
-        x = x.detach().requires_grad_()
-        loss = function(x)
-        (gradient,) = torch.autograd.grad(loss.sum(), x)
-        return {"loss": loss.detach()}, gradient
-
-    return evaluate
-
-
 def run(function, start, steps, **options):
     return list(itertools.islice(adam(value_and_grad(function), start, **options), steps + 1))
-
-
-def rosenbrock(x):
-    return (1 - x[:, 0]) ** 2 + 100 * (x[:, 1] - x[:, 0] ** 2) ** 2
-
-
-STARTS = torch.tensor([[-1.2, 1.0], [3.0, -4.0], [0.0, 0.0], [2.0, 2.0]], dtype=torch.float64)
-NAN = float("nan")
 
 
 @pytest.mark.parametrize("means", [(0.9, 0.99), (0.5, 0.999), (0.0, 0.9)])

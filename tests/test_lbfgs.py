@@ -5,33 +5,14 @@ from collections import deque
 
 import pytest
 import torch
+from problems import NAN, STARTS, rosenbrock, value_and_grad
 
 from stylelab.errors import SettingError
 from stylelab.lbfgs import lbfgs
 
 
-def value_and_grad(function):
-    """What `lbfgs` asks for, of a function from (N, D) to (N,)."""
-
-    def evaluate(x):
-        x = x.detach().requires_grad_()
-        loss = function(x)
-        (gradient,) = torch.autograd.grad(loss.sum(), x)
-        return {"loss": loss.detach()}, gradient
-
-    return evaluate
-
-
 def run(function, start, steps, **options):
     return list(itertools.islice(lbfgs(value_and_grad(function), start, **options), steps + 1))
-
-
-def rosenbrock(x):
-    return (1 - x[:, 0]) ** 2 + 100 * (x[:, 1] - x[:, 0] ** 2) ** 2
-
-
-STARTS = torch.tensor([[-1.2, 1.0], [3.0, -4.0], [0.0, 0.0], [2.0, 2.0]], dtype=torch.float64)
-NAN = float("nan")
 
 
 def test_finds_the_minimum_of_a_hard_valley_from_everywhere():

@@ -69,10 +69,8 @@ def match_colours(
     Args:
         style_mask, content_mask: the regions `(1, 1, h, w)` that the moments are of.
     """
-    (mean, spread), (wanted, wanted_spread) = (
-        _moments(style, style_mask),
-        _moments(content, content_mask),
-    )
+    mean, spread = _moments(style, style_mask)
+    wanted, wanted_spread = _moments(content, content_mask)
     change = _root(wanted_spread, 0.5) @ _root(spread, -0.5)
     return _moved(style, change, mean, wanted)
 
@@ -88,10 +86,8 @@ def match_luminance(
     Arguments and result as those of `match_colours`.
     """
     grey = torch.tensor([LUMA] * 3, dtype=torch.float64)
-    (mean, spread), (wanted, wanted_spread) = (
-        _moments(style, style_mask),
-        _moments(content, content_mask),
-    )
+    mean, spread = _moments(style, style_mask)
+    wanted, wanted_spread = _moments(content, content_mask)
     before, after = (
         (grey @ each @ grey.T)[0, 0].clamp_min(LEAST) for each in (spread, wanted_spread)
     )

@@ -21,10 +21,14 @@ def wrapped(text: str, width: float) -> list[str]:
     lines: list[str] = []
     for letters in range(int(20 * width), 10, -2):
         lines = textwrap.wrap(text, letters)
-        paths = [TextPath((0, 0), line.replace("$", r"\$"), SMALL) for line in lines]
-        if all(path.get_extents().width <= 72 * width for path in paths):
+        if all(text_width(line.replace("$", r"\$"), SMALL) <= width for line in lines):
             break
     return lines
+
+
+def text_width(text: str, size: float) -> float:
+    """The inches that a line of `text` needs, in letters of `size` points."""
+    return TextPath((0, 0), text, size).get_extents().width / 72
 
 
 class Canvas:

@@ -6,13 +6,12 @@ from math import ceil
 
 from cycler import cycler
 from matplotlib.figure import Figure
-from matplotlib.textpath import TextPath
 from torch import Tensor
 from torch.nn.functional import interpolate
 
 from stylelab import gallery
 from stylelab.errors import SettingError
-from stylelab.figures.canvas import COLOURS, DPI, MAPS, Box, Canvas
+from stylelab.figures.canvas import COLOURS, DPI, MAPS, Box, Canvas, text_width
 from stylelab.optimisation import Result
 from stylelab.vgg import VGG
 
@@ -123,8 +122,7 @@ def panel_grid(
 def _row_width(rows: Sequence[str]) -> float:
     """The inches that labels left of rows need, with a gap to the panels."""
     lines = [(line, 8.5 if i else 11) for label in rows for i, line in enumerate(label.split("\n"))]
-    widths = [TextPath((0, 0), line, size).get_extents().width for line, size in lines if line]
-    return GAP + max(widths, default=0) / 72
+    return GAP + max((text_width(line, size) for line, size in lines if line), default=0)
 
 
 def curves(
