@@ -58,7 +58,7 @@ def main() -> None:
         print(*names, f"alpha/beta {one.alpha_beta:.3g}, {result.seconds:.1f} s", flush=True)
     note = f"strength {settings.strength:g}, {settings.steps} steps, {options.size} px"
     credits = f"Network: {network.name}, {network.pooling} pooling · {note}"
-    sheet = panel_grid(panels, columns=4, footer=credits, width=12)
+    sheet = panel_grid(panels, columns=4, footer=credits, width=8)
     print(save_picture(sheet, "default", options.output), f"{time.perf_counter() - began:.0f} s")
 
 
