@@ -1,5 +1,6 @@
 """`stylelab transfer`: what can be wrong is found before the work; then the work."""
 
+import os
 from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -84,6 +85,8 @@ def transfer(arguments: Namespace) -> int:
 
 def _asked(arguments: Namespace) -> Asked:
     """What is asked for; nothing that is written may replace what is read."""
+    if arguments.max_pixels:
+        os.environ[decode.LIMIT] = str(arguments.max_pixels)  # for every image that is read
     saved = sources.Saved(arguments.settings) if arguments.settings else None
     files = sources.find(arguments, saved)
     originals = {source: decode.size_of(source.path) for source in files.pictures}
