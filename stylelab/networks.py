@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from stylelab import gallery
-from stylelab.engine import winograd
 from stylelab.engine.hooks import HOOKS
+from stylelab.engine.precision import Convolution
 from stylelab.errors import NetworkError
 from stylelab.files import download, local, weights
 from stylelab.files.weights import build_network
@@ -80,7 +80,13 @@ def fetch(name: str) -> Path:
 
 
 @torch.inference_mode(False)
-def load(name: str, *, pooling: str | None = None, device: str | torch.device = "cpu") -> VGG:
+def load(
+    name: str,
+    *,
+    pooling: str | None = None,
+    device: str | torch.device = "cpu",
+    precision: str = "float32",
+) -> VGG:
     """A frozen network, ready to use.
 
     It is rescaled so that each filter's mean activation over a few photographs is 1 (section 2).
@@ -91,11 +97,14 @@ def load(name: str, *, pooling: str | None = None, device: str | torch.device = 
             convention is torchvision's, unless its hash is that of a network known by name.
         pooling: "avg" or "max"; None is the file's own, or "avg" as in the paper.
         device: where its weights are put.
+        precision: of its convolutions, as `stylelab.engine.precision` names them.
 
     Raises:
+        SettingError: for another pooling or precision.
         NetworkError: for an unknown name, or a file that is not what it should be.
         DownloadError: for weights that cannot be downloaded.
     """
+    convolution = Convolution(precision, device)
     if name == "random" or name.startswith("random:"):
         network = _random(name, pooling or "avg")
     else:
@@ -115,7 +124,7 @@ def load(name: str, *, pooling: str | None = None, device: str | torch.device = 
         if not header:
             kept = local.cache_dir() / f"activations-{digest[:16]}-{network.pooling}.safetensors"
             rescale(network, weights.cached(kept, lambda: _means_over_photographs(network)))
-    network.convolution, network.hooks = winograd.Convolution(), HOOKS
+    network.convolution, network.hooks = convolution, HOOKS
     return network.to(device, memory_format=torch.channels_last).eval()
 
 
