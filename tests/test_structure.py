@@ -53,6 +53,7 @@ def test_a_newcomer_can_read_it():
     }
     assert {f"{name}.py" for name in METHOD} < set(lines)
     # Two files more than the paper's method takes: Adam, and the description of a transfer with
-    # its styles, regions and starts, which one file with what runs it would not hold.
-    assert len(lines) <= 14 and sum(lines.values()) <= 2190
+    # its styles, regions and starts, which one file with what runs it would not hold. Fifty lines
+    # are for the objective of the authors' code and for weights as they were trained.
+    assert len(lines) <= 14 and sum(lines.values()) <= 2240
     assert max(lines.values()) <= 300

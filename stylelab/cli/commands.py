@@ -43,7 +43,7 @@ def transfer(arguments: Namespace) -> int:
     used = [source.path for source in files]
     _check_distinct(output, used, arguments.checkpoint, arguments.save_every)
     device = pick_device(arguments.device)
-    network = nets.load(settings.network, pooling=settings.pooling, device=device)
+    network = nets.load(settings.network, device=device, **settings.loading)
     if saved and not arguments.network:
         saved.check_network(network)
     least = network.min_size(settings.layers)
@@ -108,6 +108,8 @@ def transfer(arguments: Namespace) -> int:
     weighed = f"alpha/beta {asked.alpha_beta:.3g}"
     if settings.alpha_beta is None:
         weighed = f"strength {settings.strength:g} ({weighed})"
+    if settings.objective == "authors":
+        weighed = f"the authors' weights (content {asked.alpha_beta:g})"
     shown = zip(files.style, paintings, strict=True)
     named = [f"{each.name} ({_sides(image.shape[:1:-1])})" for each, image in shown]
     say(

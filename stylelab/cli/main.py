@@ -107,7 +107,17 @@ def _transfer(parser: argparse.ArgumentParser) -> None:
     add_settings(group.add_mutually_exclusive_group().add_argument, "strength", "alpha_beta")
     add_settings(add, "size", "steps", size=size)
     add = parser.add_argument_group("method").add_argument
-    names = ("network", "pooling", "init", "seed", "content_layers", "style_layers", "levels")
+    names = (
+        "network",
+        "pooling",
+        "convention",
+        "objective",
+        "init",
+        "seed",
+        "content_layers",
+        "style_layers",
+        "levels",
+    )
     names += ("parametrisation", "optimiser", "learning_rate", "tv_weight")
     add_settings(add, *names, network=network, init=start)
     add = parser.add_argument_group("control of style, regions, colours and scale").add_argument

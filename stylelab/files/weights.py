@@ -2,6 +2,9 @@
 
 PyTorch and safetensors refuse code and broken containers. Valid containers of nonsense are refused
 here, at once: too many entries, other things than tensors, tensors of unusual kinds.
+
+State dicts do not say what an image is to their weights, their *input convention*: torchvision's is
+RGB in [0, 1], less ImageNet's mean, over its deviation; Caffe's is BGR in [0, 255] less the mean.
 """
 
 import json
@@ -24,6 +27,21 @@ from stylelab.vgg import LAYERS, VGG
 
 MOST_ENTRIES = 10_000  # VGG-19 has 38
 MOST_DESCRIPTION = 4_000_000  # bytes that name and describe the tensors; VGG-19's take 4,000
+
+
+def imagenet_input() -> dict[str, Tensor]:
+    """torchvision's preprocessing as weights of a 1x1 convolution: (rgb - mean) / deviation."""
+    mean, deviation = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    return {"weight": torch.diag(1 / deviation).reshape(3, 3, 1, 1), "bias": -mean / deviation}
+
+
+def caffe_input() -> dict[str, Tensor]:
+    """Caffe's preprocessing as weights of a 1x1 convolution: 255 bgr - mean."""
+    weight = 255 * torch.eye(3).flip(0).reshape(3, 3, 1, 1)
+    return {"weight": weight, "bias": -torch.tensor([103.939, 116.779, 123.68])}
+
+
+CONVENTIONS = {"torchvision": imagenet_input, "caffe": caffe_input}
 
 
 def read_weights(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict]:
