@@ -42,8 +42,8 @@ def first_layers(values: dict) -> VGG:
     return network
 
 
-def apart(found: Tensor | float, expected: Tensor | float) -> float:
-    """The relative difference of two numbers or tensors."""
+def apart(found: Tensor | float, expected: Tensor | float | list[float]) -> float:
+    """The relative difference of two numbers, or of as many in two lists or tensors."""
     found, expected = torch.as_tensor(found).double(), torch.as_tensor(expected).double()
     return float((found - expected).norm() / expected.norm())
 
@@ -56,37 +56,27 @@ def differences(network: VGG, values: dict) -> dict[str, float]:
         for name in ("content", "style", "input")
     ]
     content, style, image = (each.to(network.dtype) for each in images)
-    gradients = values["expectedGradients"]
+    losses, slopes = values["expectedStyleLossByLayer"], values["expectedGradients"]
     keys = [f"relu{index}" for index in values["styleLayerIndices"]]
-    losses = values["expectedStyleLossByLayer"]
     expected = {
-        f"style {layer}": (losses[key], gradients["styleByLayer"][key])
+        f"style {layer}": (losses[key], slopes["styleByLayer"][key])
         for layer, key in zip(STYLE_LAYERS, keys, strict=True)
     }
-    content_term = f"content {CONTENT_LAYER}"
-    expected[content_term] = (values["expectedContentLoss"], gradients["content"])
-    style_layers = [layer for layer in STYLE_LAYERS if layer in network.layers]
-    whole = CONTENT_LAYER in network.layers
-    one = Transfer(
-        content,
-        style,
-        objective="authors",
-        alpha_beta=1.0 if whole else 0.0,
-        content_layers=[CONTENT_LAYER if whole else "conv1_1"],
-        style_layers=style_layers,
-    )
+    expected[f"content {CONTENT_LAYER}"] = values["expectedContentLoss"], slopes["content"]
+    known = [layer for layer in STYLE_LAYERS if layer in network.layers]
+    at = CONTENT_LAYER if CONTENT_LAYER in network.layers else network.layers[0]
+    one = Transfer(content, style, objective="authors", content_layers=[at], style_layers=known)
     found, total = {}, 0.0
     for term in transfer_objective(network, [one]).terms:
-        if term.name not in expected or not (whole or term.name.startswith("style")):
-            continue
-        loss, gradient = Objective(network, [term]).value_and_grad(image)
-        scale = 1e-3 if term.name.startswith("style") else 1.0
-        wanted, slope = expected[term.name]
-        found[f"{term.name}, loss"] = apart(scale * loss[term.name][0], wanted)
-        found[f"{term.name}, gradient"] = apart(scale * gradient.flatten(), torch.tensor(slope))
-        total = total + scale * gradient.flatten()
-    if whole:
-        found["total, gradient"] = apart(total, torch.tensor(gradients["total"]))
+        if term.name in expected:
+            loss, gradient = Objective(network, [term]).value_and_grad(image)
+            scale = 1e-3 if term.name.startswith("style") else 1.0
+            wanted, slope = expected[term.name]
+            found[f"{term.name}, loss"] = apart(scale * loss[term.name][0], wanted)
+            found[f"{term.name}, gradient"] = apart(scale * gradient.flatten(), slope)
+            total = total + scale * gradient.flatten()
+    if at == CONTENT_LAYER:
+        found["total, gradient"] = apart(total, slopes["total"])
     return found
 
 

@@ -25,6 +25,7 @@ from stylelab.errors import NetworkError, StylelabError
 from stylelab.files.local import atomic, readable
 from stylelab.vgg import LAYERS, VGG
 
+SCALE = "scale"  # of each filter, in files of 8 bits: `conv1_1.scale` is that of `conv1_1.weight`
 MOST_ENTRIES = 10_000  # VGG-19 has 38
 MOST_DESCRIPTION = 4_000_000  # bytes that name and describe the tensors; VGG-19's take 4,000
 
@@ -62,13 +63,24 @@ def read_weights(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict]
         tensors = {key: value for key, value in state.items() if isinstance(value, Tensor)}
         if not 0 < len(tensors) <= MOST_ENTRIES:
             raise NetworkError(f"it holds no tensors, or more than {MOST_ENTRIES} entries")
-        return {key: _as_float(key, value, path) for key, value in tensors.items()}, header
+        return restored({k: _as_float(k, value, path) for k, value in tensors.items()}), header
     except Exception as error:  # unpicklers raise nearly anything on damaged files
         reason = str(error) if isinstance(error, NetworkError) else type(error).__name__
         raise NetworkError(
             f"{path} cannot be read as weights ({reason}): expected a state dict saved by "
             "torch.save or safetensors, of tensors alone, and not cut short"
         ) from error
+
+
+def restored(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """`tensors` with the weights of 8 bits times their scales, where there are any."""
+    found = {key: value for key, value in tensors.items() if not key.endswith(f".{SCALE}")}
+    for key in tensors.keys() - found.keys():
+        weight, scale = f"{key.removesuffix(SCALE)}weight", tensors[key]
+        if weight not in found or scale.shape != found[weight].shape[:1]:
+            raise NetworkError(f"{key!r} is no scale of filters that it has")
+        found[weight] = found[weight] * scale.view(-1, *[1] * (found[weight].dim() - 1))
+    return found
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], object]:
