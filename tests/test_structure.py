@@ -54,6 +54,7 @@ def test_a_newcomer_can_read_it():
     assert {f"{name}.py" for name in METHOD} < set(lines)
     # Two files more than the paper's method takes: Adam, and the description of a transfer with
     # its styles, regions and starts, which one file with what runs it would not hold.
-    # Losses are functions of sums over positions, so that they can be summed over tiles: 50 lines.
-    assert len(lines) <= 14 and sum(lines.values()) <= 2240
+    # Losses are functions of sums over positions, so that they can be summed over tiles: 35 lines.
+    # The objective of the authors' code, and weights as they were trained: 50 lines.
+    assert len(lines) <= 14 and sum(lines.values()) <= 2275
     assert max(lines.values()) <= 300

@@ -58,9 +58,8 @@ def transfer(arguments: Namespace) -> int:
     asked = _asked(arguments)
     checkpoint = Checkpoint(arguments.checkpoint) if arguments.checkpoint else None
     settings, device = asked.settings, pick_device(arguments.device)
-    network = networks.load(
-        settings.network, pooling=settings.pooling, device=device, precision=arguments.precision
-    )
+    how = {"device": device, "precision": arguments.precision, **settings.loading}
+    network = networks.load(settings.network, **how)
     if asked.saved and not arguments.network:
         asked.saved.check_network(network)
     how = {"steps": settings.steps, **settings.how}
@@ -192,6 +191,8 @@ def _announcement(asked: Asked, loaded: Loaded, network: VGG, described: Transfe
     weighed = f"alpha/beta {described.alpha_beta:.3g}"
     if settings.alpha_beta is None:
         weighed = f"strength {settings.strength:g} ({weighed})"
+    if settings.objective == "authors":
+        weighed = f"the authors' weights (content {described.alpha_beta:g})"
     shown = zip(files.style, loaded.styles, strict=True)
     styles = " and ".join(f"{each.name} ({_sides(image.shape[:1:-1])})" for each, image in shown)
     return (
