@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from stylelab import gallery
 from stylelab.engine import winograd
 from stylelab.engine.hooks import HOOKS
+from stylelab.engine.tiles import in_tiles
 from stylelab.errors import NetworkError
 from stylelab.files import download, local, weights
 from stylelab.files.weights import build_network
@@ -116,6 +117,7 @@ def load(name: str, *, pooling: str | None = None, device: str | torch.device = 
             kept = local.cache_dir() / f"activations-{digest[:16]}-{network.pooling}.safetensors"
             rescale(network, weights.cached(kept, lambda: _means_over_photographs(network)))
     network.convolution, network.hooks = winograd.Convolution(), HOOKS
+    network.pieces = in_tiles
     return network.to(device, memory_format=torch.channels_last).eval()
 
 
