@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from stylelab import gallery, vgg
 from stylelab.engine.hooks import HOOKS
 from stylelab.engine.precision import Convolution
+from stylelab.engine.tiles import in_tiles
 from stylelab.errors import NetworkError, SettingError
 from stylelab.files import download, local, weights
 from stylelab.files.weights import CONVENTIONS, build_network, imagenet_input
@@ -139,6 +140,7 @@ def load(
             kept = local.cache_dir() / kept
             vgg.rescale(network, weights.cached(kept, lambda: _means_over_photographs(network)))
     network.convolution, network.hooks = convolution, HOOKS
+    network.pieces = in_tiles
     return network.to(device, memory_format=torch.channels_last).eval()
 
 

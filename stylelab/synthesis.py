@@ -22,17 +22,13 @@ from stylelab.objective import (
     OutOfRange,
     StyleTerm,
     TotalVariation,
-    columns,
     content_representation,
-    place,
-    row,
     shown,
     style_representation,
-    targets,
-    weights_of,
 )
 from stylelab.optimisation import Hook, Optimiser, Result, optimise, white_noise
 from stylelab.parametrisation import FREQUENCIES, Parametrisation
+from stylelab.rows import columns, place, row, targets, weights_of
 from stylelab.vgg import VGG, check_image, resize
 
 BALANCE = 0.05  # found by eye on 22 pairs of images, at three sizes
