@@ -247,7 +247,7 @@ def test_the_footers_of_the_largest_figures_have_two_lines(tiny_network, kind):
     assert figure.texts[0].get_window_extent().x1 <= figure.bbox.x1
 
 
-def test_claims_are_checked_on_the_panels_as_they_are_saved(lab, network, tmp_path, capsys):
+def test_claims_are_checked_on_the_panels_as_they_are_saved(lab, network, tmp_path):
     photograph = lab.open("content")
     panels = [
         figures.Panel(photograph, "shown, without a name"),
@@ -259,9 +259,9 @@ def test_claims_are_checked_on_the_panels_as_they_are_saved(lab, network, tmp_pa
     assert record["panels"] == ["conv2_2", "conv4_2"]
     assert [claim["holds"] for claim in record["claims"]] == [True]
     assert record["claims"][0]["values"]["correlation"][0] == pytest.approx(1, abs=1e-3)
-    lab.print_claims("figure5")
-    said = capsys.readouterr().out
-    assert said.startswith("holds  Matching conv2_2") and "correlation: 1" in said
+    (row,) = lab.claims("figure5").data.splitlines()[2:]
+    assert row.startswith("| Matching conv2_2") and row.endswith("| yes |")
+    assert "correlation: 1" in row and "<br>SSIM: " in row
     files = {name: figures.panel_path(tmp_path, "figure5", name) for name in record["panels"]}
     saved = {name: load_image(file) for name, file in files.items()}
     assert records.judge(record, network, saved) == record["claims"]
@@ -317,10 +317,11 @@ def test_figures_have_rows_and_headings(lab, monkeypatch):
 
 
 @pytest.mark.parametrize(("count", "said"), [(1, "1 thread"), (2, "2 threads")])
-def test_a_lab_says_what_it_computes_on(lab, count, said, monkeypatch, capsys):
+def test_a_lab_says_what_it_computes_on(lab, count, said, monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: count)
-    figures.Lab("quick", "tiny", "embedded", 48, 3, 0, "cpu", lab.output)
-    assert capsys.readouterr().out.startswith(f"tiny on cpu, {said}\n")
+    table = lab.about().data.splitlines()
+    assert {"| network | tiny |", "| device | cpu |", f"| computed with | {said} |"} <= {*table}
+    assert any(line.startswith("| torch | 2.") for line in table)
 
 
 def test_a_notebook_opens_its_images_at_its_size(lab):

@@ -51,8 +51,6 @@ class Lab:
         self.parameters |= {"steps": steps, **others, "seed": seed, "device": device}
         self.network = networks.load(network, device=pick_device(device))
         self.cast, self.output, self.records = gallery.cast(images), Path(output), {}
-        print(f"{self.network.name} on {self.network.device}, {records.threads()}")
-        print(records.versions())
 
     def open(self, part: str, size: int | None = None) -> Tensor:
         """The image that plays `part`, `(1, 3, H, W)`; its longer side is the notebook's `size`."""
@@ -120,10 +118,20 @@ class Lab:
         words += [f"{r.steps} steps in {name_of(r.parametrisation)}" for r in results.values()][:1]
         return ", ".join([*words, f"{settings.get('size', self.parameters['size'])} px"])
 
-    def print_claims(self, name: str) -> None:
-        """Print what the paper claims about a saved figure, whether it holds, and its numbers."""
+    def claims(self, name: str) -> object:
+        """A table: what the paper says of a saved figure, what was measured, whether it holds."""
+        lines = ["| the paper's claim | measured | holds |", "| --- | --- | --- |"]
         for claim in self.records[name]["claims"]:
-            print(records.verdict(claim), *records.numbers(claim), sep="\n         ")
+            said = claim["statement"].replace("|", "\\|")
+            holds = "yes" if claim["holds"] else "**no**"
+            lines.append(f"| {said} | {'<br>'.join(records.numbers(claim))} | {holds} |")
+        return _page(lines)
+
+    def about(self) -> object:
+        """A table: the network, the device and the versions that a notebook ran with."""
+        facts = {"network": self.network.name, "device": str(self.network.device)}
+        facts |= {"computed with": records.threads()} | records.versions()
+        return _page(["| | |", "| --- | --- |", *(f"| {k} | {v} |" for k, v in facts.items())])
 
     def film(self, name: str, frames: Mapping[int, Tensor]) -> object:
         """Save pictures by their steps as `<name>.gif`, and return it for the page."""
@@ -131,3 +139,10 @@ class Lab:
 
         path = films.save_animation(frames, name, self.output)
         return Image(data=path.read_bytes(), width=2 * films.WIDTH)
+
+
+def _page(lines: Sequence[str]) -> object:
+    """Lines of Markdown, for the page."""
+    from IPython.display import Markdown
+
+    return Markdown("\n".join(lines))
