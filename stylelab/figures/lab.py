@@ -119,19 +119,18 @@ class Lab:
         return ", ".join([*words, f"{settings.get('size', self.parameters['size'])} px"])
 
     def claims(self, name: str) -> object:
-        """A table: what the paper says of a saved figure, what was measured, whether it holds."""
-        lines = ["| the paper's claim | measured | holds |", "| --- | --- | --- |"]
-        for claim in self.records[name]["claims"]:
-            said = claim["statement"].replace("|", "\\|")
-            holds = "yes" if claim["holds"] else "**no**"
-            lines.append(f"| {said} | {'<br>'.join(records.numbers(claim))} | {holds} |")
-        return _page(lines)
+        """What the paper says about a saved figure, the numbers measured, and whether it holds."""
+        rows = [
+            (claim["statement"], "; ".join(records.numbers(claim)), ("NO", "yes")[claim["holds"]])
+            for claim in self.records[name]["claims"]
+        ]
+        return records.table(("the paper says", "measured", "holds"), rows)
 
-    def about(self) -> object:
-        """A table: the network, the device and the versions that a notebook ran with."""
-        facts = {"network": self.network.name, "device": str(self.network.device)}
-        facts |= {"computed with": records.threads()} | records.versions()
-        return _page(["| | |", "| --- | --- |", *(f"| {k} | {v} |" for k, v in facts.items())])
+    def made_with(self) -> object:
+        """What the notebook ran with: network, device and versions, for its last cell."""
+        what = {"network": self.network.name}
+        what |= {"device": f"{self.network.device}, {records.threads()}"} | records.versions()
+        return records.table(what, [what.values()])
 
     def film(self, name: str, frames: Mapping[int, Tensor]) -> object:
         """Save pictures by their steps as `<name>.gif`, and return it for the page."""
@@ -139,10 +138,3 @@ class Lab:
 
         path = films.save_animation(frames, name, self.output)
         return Image(data=path.read_bytes(), width=2 * films.WIDTH)
-
-
-def _page(lines: Sequence[str]) -> object:
-    """Lines of Markdown, for the page."""
-    from IPython.display import Markdown
-
-    return Markdown("\n".join(lines))
