@@ -10,7 +10,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from stylelab.figures.canvas import COLOURS, DPI, GRAMS, Box, Canvas
+from stylelab.figures.canvas import COLOURS, DPI, GRAMS, Box, Canvas, text_width
 from stylelab.figures.panels import Panel, panel_grid
 
 Features = Mapping[str, Tensor]  # (1, C, H, W) by layer
@@ -115,16 +115,19 @@ def number_tables(
         marks: by the place of a matrix in `parts`, a block of its cells to be framed: the first
             row, the first column, how many rows, how many columns.
     """
-    gap, below = 0.12, 0.48
-    wide = [SIGN if isinstance(part, str) else CELL * part.shape[1] for part in parts]
+    below, wide = 0.48, []
+    for part, caption in zip(parts, captions, strict=True):
+        table = SIGN if isinstance(part, str) else CELL * part.shape[1]
+        wide.append(max(table, text_width(caption, 9.5) + 0.2 if caption else 0))
     tall = CELL * max(part.shape[0] for part in parts if not isinstance(part, str))
-    canvas, x = Canvas(2 * gap + sum(wide), gap + tall + below), gap
+    width = max(7.0, sum(wide) + 0.24)
+    canvas, x = Canvas(width, 0.12 + tall + below), (width - sum(wide)) / 2
     for k, (part, caption) in enumerate(zip(parts, captions, strict=True)):
         middle, y = x + wide[k] / 2, below + tall / 2
         if isinstance(part, str):
             canvas.text(middle, y, part, 15)
         else:
-            _number_table(canvas, part, x, y, marks.get(k))
+            _number_table(canvas, part, middle, y, marks.get(k))
         canvas.text(middle, below - 0.08, caption, 9.5, va="top")
         x += wide[k]
     return canvas.figure
@@ -133,9 +136,9 @@ def number_tables(
 def _number_table(
     canvas: Canvas, table: Tensor, x: float, y: float, mark: Sequence[int] | None
 ) -> None:
-    """A matrix with its left side at x and its middle at height y; white is 0."""
+    """A matrix with its middle at x, y; white is 0."""
     rows, columns = table.shape
-    low = y - CELL * rows / 2
+    x, low = x - CELL * columns / 2, y - CELL * rows / 2
     pale = 0.5 + 0.25 * table / table.abs().max().clamp_min(1e-12)
     canvas.picture(pale, (x, low, CELL * columns, CELL * rows), "PuOr")
 
