@@ -172,15 +172,3 @@ def test_numbers_stand_in_their_cells_and_the_marked_block_is_framed():
     corners = frame.get_bbox()
     inside = [name for name, place in where.items() if corners.contains(*place)]
     assert inside == ["−2", "0"]
-
-
-def test_mean_activations_are_dots_by_layer():
-    before = {"conv1_1": torch.tensor([0.1, 2.0]), "conv1_2": torch.tensor([0.0, 1.0, 3.0])}
-    after = {layer: torch.ones_like(values) for layer, values in before.items()}
-    axes = diagrams.mean_activations({"before": before, "after": after}).axes[0]
-    heights = [line.get_ydata().tolist() for line in axes.lines]
-    assert heights[0] == pytest.approx([0.1, 2, 0.01, 1, 3])  # silent ones stay on the log scale
-    assert heights[1] == pytest.approx([1] * 5)
-    layers = [[round(x) for x in line.get_xdata().tolist()] for line in axes.lines]
-    assert layers == [[0, 0, 1, 1, 1]] * 2
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["before", "after"]

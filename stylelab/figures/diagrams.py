@@ -10,7 +10,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from stylelab.figures.canvas import COLOURS, DPI, GRAMS, Box, Canvas, text_width
+from stylelab.figures.canvas import COLOURS, GRAMS, Box, Canvas, text_width
 from stylelab.figures.panels import Panel, panel_grid
 
 Features = Mapping[str, Tensor]  # (1, C, H, W) by layer
@@ -152,24 +152,6 @@ def _number_table(
         canvas.text(left + CELL / 2, bottom + CELL / 2, number, 11)
     if mark is not None:
         canvas.frame(place(*mark), COLOURS[1], 2.5, zorder=3)
-
-
-def mean_activations(networks: Mapping[str, Mapping[str, Tensor]]) -> Figure:
-    """A dot for each filter: its mean activation by layer `(N_l,)`, by the network's name."""
-    figure = Figure(figsize=(10, 3.4), dpi=DPI, layout="constrained")
-    axes = figure.add_subplot(yscale="log", ylabel="mean activation of a filter")
-    spread = torch.Generator().manual_seed(0)
-    for k, (label, means) in enumerate(networks.items()):
-        middle = 0.36 * (k - (len(networks) - 1) / 2)
-        layers = torch.cat([torch.full((len(each),), i) for i, each in enumerate(means.values())])
-        x = layers + middle + 0.24 * (torch.rand(len(layers), generator=spread) - 0.5)
-        heights = torch.cat([*means.values()]).clamp_min(0.01)
-        axes.plot(x, heights, ".", color=COLOURS[k], markersize=4, alpha=0.6, label=label)
-    axes.set_xticks(range(len(means)), means, fontsize=8)
-    axes.set_yticks([0.01, 0.1, 1, 10], ["silent", "0.1", "1", "10"])
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(loc="upper right", frameon=False, ncols=2, markerscale=3)
-    return figure
 
 
 def gram_table(
