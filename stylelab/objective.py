@@ -4,7 +4,9 @@
 means of `stylelab.losses`: a ratio alpha/beta means the same on every image size.
 
 A term has a `name`, a `layer` (None for a term on the pixels), a `weight` for each image `(N,)` and
-a method `loss(values, images, network)`. Any object with these can stand in the list.
+a method `loss(values, images, network)`. Any object with these can stand in the list. The loss of
+a layer's term is a function, `from_sums`, of sums over positions, `sums`: what is summed over parts
+of a picture gives the loss of the whole.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +21,8 @@ from stylelab.vgg import VGG
 
 CPU_PIXELS = 2**18  # evaluated at a time on a CPU: maps of more do not stay in its caches
 RANGE = 100.0  # weight of pixels out of range, over that of all other terms together
+Window = tuple[slice, slice]  # the rows and columns of a layer's maps that features cover
+WHOLE: Window = (slice(None), slice(None))
 Losses = dict[str, Tensor]  # "content conv4_2", "style conv1_1", ... to that weighted loss, (N,)
 
 
@@ -37,13 +41,10 @@ def style_representation(
     """
     with torch.no_grad():
         return {
-            layer: _mean_gram(network, layer, features, guides and guides[layer])
+            layer: gram_matrix(features, network.readout(layer), guides and guides[layer])
+            / features[0, 0].numel()
             for layer, features in network.features_by_layer(image, layers)
         }
-
-
-def _mean_gram(network: VGG, layer: str, features: Tensor, guide: Tensor | None) -> Tensor:
-    return gram_matrix(features, network.readout(layer), guide) / features[0, 0].numel()
 
 
 def shown(image: Tensor, view: Tensor | None) -> Tensor:
@@ -106,7 +107,7 @@ def row(network: VGG, numbers: Sequence[float]) -> Tensor:
 
 def _of(images: Tensor, tensor: Tensor) -> Tensor:
     """The rows of `images` `(n,)`; a tensor of length 1 is every image's."""
-    return tensor if len(tensor) == 1 else tensor[images]
+    return tensor if len(tensor) == 1 else tensor[images.to(tensor.device)]
 
 
 @dataclass(frozen=True)
@@ -127,14 +128,25 @@ class _LayerTerm:
     def name(self) -> str:
         return f"{type(self).__name__.removesuffix('Term').lower()} {self.layer}"
 
+    def loss(self, features: Tensor, images: Tensor, network: VGG) -> Tensor:
+        """The unweighted loss `(n,)` of `features` `(n, C, h, w)`, those of `images` `(n,)`."""
+        sums = self.sums(features, images, network)
+        return self.from_sums(sums, features[0, 0].numel(), images, network)
+
 
 class ContentTerm(_LayerTerm):
     """The mean content loss (equation 1); the target is P `(N or 1, C, h, w)`, the weight alpha."""
 
-    def loss(self, features: Tensor, images: Tensor, network: VGG) -> Tensor:
-        """The unweighted loss `(n,)` of `features` `(n, C, h, w)`, those of `images` `(n,)`."""
-        loss = content_loss(features, _of(images, self.target), network.readout(self.layer))
-        return loss * (2 / (network.units[self.layer] * features[0, 0].numel()))
+    def sums(
+        self, features: Tensor, images: Tensor, network: VGG, window: Window = WHOLE
+    ) -> Tensor:
+        """L_content `(n,)` of the part of the picture at `window`, whose `features` are given."""
+        target = _of(images, self.target[:, :, *window]).to(features)
+        return content_loss(features, target, network.readout(self.layer))
+
+    def from_sums(self, sums: Tensor, positions: int, images: Tensor, network: VGG) -> Tensor:
+        """The unweighted loss `(n,)` of a whole picture, whose maps have so many `positions`."""
+        return sums * (2 / (network.units[self.layer] * positions))
 
 
 @dataclass(frozen=True)
@@ -154,11 +166,19 @@ class StyleTerm(_LayerTerm):
     def name(self) -> str:
         return super().name if self.number == 1 else f"style {self.number} {self.layer}"
 
-    def loss(self, features: Tensor, images: Tensor, network: VGG) -> Tensor:
-        """The unweighted loss `(n,)` of `features` `(n, C, h, w)`, those of `images` `(n,)`."""
-        guide = None if self.guide is None else _of(images, self.guide)
-        gram = _mean_gram(network, self.layer, features, guide)
-        return 4 * style_layer_loss(gram, _of(images, self.target), 1, 1, network.units[self.layer])
+    def sums(
+        self, features: Tensor, images: Tensor, network: VGG, window: Window = WHOLE
+    ) -> Tensor:
+        """G `(n, C, C)` of the part of the picture at `window`, whose `features` are given."""
+        guide = self.guide
+        if guide is not None:
+            guide = _of(images, guide[:, *window]).to(features)
+        return gram_matrix(features, network.readout(self.layer), guide)
+
+    def from_sums(self, sums: Tensor, positions: int, images: Tensor, network: VGG) -> Tensor:
+        """The unweighted loss `(n,)` of a whole picture, whose maps have so many `positions`."""
+        gram, target = sums / positions, _of(images, self.target)
+        return 4 * style_layer_loss(gram, target, 1, 1, network.units[self.layer])
 
 
 @dataclass(frozen=True)

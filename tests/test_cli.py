@@ -93,6 +93,13 @@ def test_a_transfer_writes_the_image_with_its_settings(folder, capsys, monkeypat
     assert "network tiny with avg pooling on cpu" in said and "2 steps of lbfgs" in said
 
 
+def test_max_pixels_is_the_users(folder, capsys, monkeypatch):
+    monkeypatch.setenv("STYLELAB_MAX_PIXELS", "10")
+    assert transfer("-o", "out.png") == 1
+    assert "at most 10 are read" in capsys.readouterr().err
+    assert transfer("-o", "out.png", "--max-pixels", "1000000") == 0
+
+
 @pytest.mark.parametrize(
     ("output", "init", "bits"),
     [

@@ -147,6 +147,10 @@ def _transfer(parser: argparse.ArgumentParser) -> None:
     add("--bits", type=int, choices=(8, 16), default=8, help=depths)
     about = "give the picture the transparency of CONTENT, in a .png, .tif or .webp file"
     add("--keep-alpha", action="store_true", help=about)
+    about = (
+        "refuse images of more pixels (default: STYLELAB_MAX_PIXELS if that is set, or 50000000)"
+    )
+    add("--max-pixels", type=number(int, 1, 1e18), metavar="N", help=about)
     about = "save the best picture so far every N steps, beside the output, as OUTPUT-step0050.png"
     add("--save-every", type=number(int, 1), metavar="N", help=about)
     about = f"save progress in FILE, which is removed at the end. {CONTINUES} picture"
