@@ -115,7 +115,10 @@ def transfer_objective(network: VGG, transfers: Sequence[Transfer]) -> Objective
     terms = [ContentTerm(layer, target, alphas[layer]) for layer, target in features.items()]
     styles = [colours.recoloured(one.styles, one.content, one.colours) for one in transfers]
     size = transfers[0].content.shape[2:]
-    terms += style_terms(network, styles, [one.layer_weights for one in transfers], size)
+    kinds = sorted({one.style_loss for one in transfers})
+    if len(kinds) > 1:
+        raise SettingError(f"all transfers of a batch must have one style_loss, got {kinds}")
+    terms += style_terms(network, styles, [one.layer_weights for one in transfers], size, *kinds)
     if any(one.tv_weight for one in transfers):
         terms.append(TotalVariation(row(network, [one.tv_weight for one in transfers])))
     if any(one.range_weight for one in transfers):

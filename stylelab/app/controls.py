@@ -55,7 +55,7 @@ class Controls(widgets.VBox):
         live = _text("These may change while it runs", "heading")
         how = widgets.HBox([rows["optimiser"], rows["pooling"]]).add_class("pair")
         parts += [extent, start, rows["parametrisation"], how, rows["learning_rate"]]
-        parts += [rows["tv_weight"], rows["colours"], rows["style_scale"], live]
+        parts += [rows["style_loss"], rows["tv_weight"], rows["colours"], rows["style_scale"], live]
         parts += [rows["strength"], rows["alpha_beta"], rows["content_layers"]]
         parts += [_text("Style layers and their weights", "heading"), rows["style_layers"]]
         super().__init__(parts)

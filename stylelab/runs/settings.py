@@ -173,6 +173,13 @@ class Settings:
         choices=("avg", "max"),
         unset="the network's own",
     )
+    style_loss: str = _setting(
+        "gram",
+        "Style loss",
+        "what of a style is matched: Gram matrices, as in the paper; covariances; mean and "
+        "covariance by the Wasserstein-2 distance; or sliced, sorted values in many directions",
+        choices=("gram", "covariance", "wasserstein", "sliced"),
+    )
     objective: str = _setting(
         "means",
         "Objective",
@@ -272,7 +279,8 @@ class Settings:
         from stylelab.description import Transfer
         from stylelab.images import load_image
 
-        names = ("strength", "alpha_beta", "seed", "tv_weight", "colours", "objective")
+        names = ("strength", "alpha_beta", "seed", "tv_weight", "colours")
+        names += ("style_loss", "objective")
         chosen: dict[str, Any] = {name: getattr(self, name) for name in names}
         chosen |= {"content_layers": self.content_weights, "style_layers": self.layer_weights}
         init = load_image(self.start_file, self.size) if self.start_file else self.init
