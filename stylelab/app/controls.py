@@ -17,7 +17,7 @@ from stylelab.runs.settings import OPTIONS, Settings
 from stylelab.vgg import LAYERS, STYLE_LAYERS
 
 # A session works at one size, with one style, and a strength or a ratio that may change.
-ABSENT = ("levels", "style_weights", "objective", "convention")
+ABSENT = ("levels", "style_weights", "objective", "convention", "average")
 CONTENT_LAYERS = tuple(layer for layer in LAYERS if layer <= "conv5_1")  # of vgg19-mini
 
 
@@ -88,8 +88,9 @@ class Controls(widgets.VBox):
             raise SettingError(
                 "the playground weighs by strength or ratio; objective must be means"
             )
-        if settings.convention:
-            raise SettingError("the playground has no control for convention; leave it out")
+        for name in ("convention", "average"):
+            if getattr(settings, name):
+                raise SettingError(f"the playground has no control for {name}; leave it out")
         if settings.start_file:
             starts = ", ".join(OPTIONS["init"].choices)
             raise SettingError(f"the playground starts from one of {starts}; init is a file")
