@@ -10,7 +10,8 @@ from stylelab.controls.colours import MODES
 from stylelab.controls.statistics import TERMS
 from stylelab.controls.styles import HEAVIEST, Style, as_styles
 from stylelab.errors import SettingError, check_number
-from stylelab.objective import RANGE, weights_of
+from stylelab.objective import RANGE
+from stylelab.rows import weights_of
 from stylelab.vgg import CONTENT_LAYER, STYLE_LAYERS, check_image, check_same_aspect
 
 STARTS = ("content", "style", "noise")

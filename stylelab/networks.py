@@ -15,8 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from stylelab import gallery, vgg
-from stylelab.engine import winograd
 from stylelab.engine.hooks import HOOKS
+from stylelab.engine.precision import Convolution
+from stylelab.engine.tiles import in_tiles
 from stylelab.errors import NetworkError, SettingError
 from stylelab.files import download, local, weights
 from stylelab.files.weights import CONVENTIONS, build_network, imagenet_input
@@ -87,6 +88,7 @@ def load(
     convention: str | None = None,
     rescale: bool = True,
     device: str | torch.device = "cpu",
+    precision: str = "float32",
 ) -> VGG:
     """A frozen network, ready to use.
 
@@ -99,13 +101,15 @@ def load(
             leaves the weights as they were trained. `vgg19-mini` has that scale in its readouts in
             any case, and `random` is always left as it is made, at about that.
         device: where its weights are put.
+        precision: of its convolutions, as `stylelab.engine.precision` names them.
 
     Raises:
         NetworkError: for an unknown name, a file that is not what it should be, or a convention
             for weights that have their own.
-        SettingError: for an unknown convention.
+        SettingError: for an unknown pooling, convention or precision.
         DownloadError: for weights that cannot be downloaded.
     """
+    convolution = Convolution(precision, device)
     known, is_random = name in sources(), name == "random" or name.startswith("random:")
     if convention not in (None, *CONVENTIONS):
         choices = ", ".join(CONVENTIONS)
@@ -122,7 +126,9 @@ def load(
         if not known and not where.exists():
             info(name)  # says which names there are
         tensors, header = weights.read_weights(where)
-        digest = local.sha256_of(where)
+        digest = sources()[name].sha256 if known else ""  # which `fetch` has verified
+        if len(digest) < 64:
+            digest = local.sha256_of(where)
         if convention and {"input.weight", "conv0.weight"} & tensors.keys():
             raise NetworkError(f"{where} has its own input convention in it; leave out convention")
         caffe = any(s.caffe_input and digest.startswith(s.sha256) for s in sources().values())
@@ -133,7 +139,8 @@ def load(
             kept = f"activations-{digest[:16]}-{network.pooling}-{used}.safetensors"
             kept = local.cache_dir() / kept
             vgg.rescale(network, weights.cached(kept, lambda: _means_over_photographs(network)))
-    network.convolution, network.hooks = winograd.Convolution(), HOOKS
+    network.convolution, network.hooks = convolution, HOOKS
+    network.pieces = in_tiles
     return network.to(device, memory_format=torch.channels_last).eval()
 
 

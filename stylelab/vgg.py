@@ -27,6 +27,8 @@ LAYERS = tuple(VGG19_WIDTHS)
 STYLE_LAYERS = ("conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1")
 CONTENT_LAYER = "conv4_2"
 SAME_ASPECT = 1.05  # by how much aspect ratios may differ and count as one, whole pixels are coarse
+Window = tuple[slice, slice]  # the rows and columns of a layer's maps that some features cover
+WHOLE: Window = (slice(None), slice(None))
 TOLERANCE = 1e-3  # by which pixels may leave [0, 1], as resampling and rounding make them do
 
 
@@ -41,9 +43,9 @@ class VGG(nn.Module):
     trained to predict a large one measures in the large one's space with it (`stylelab.losses`).
     Without a readout, distances are measured between the features themselves.
 
-    Two attributes say how, not what, is computed, and `networks.load` sets them: `convolution`,
-    called as `F.conv2d(x, weight, bias, padding=...)`, and the `hooks` that watch optimisations
-    (`stylelab.optimisation`).
+    Three attributes say how, not what, is computed, and `networks.load` sets them: `convolution`,
+    called as `F.conv2d(x, weight, bias, padding=...)`, the `hooks` that watch optimisations
+    (`stylelab.optimisation`), and `pieces`, called as `in_one_piece`, where no gradient is wanted.
 
     Args:
         widths: number of feature maps of each layer; a leading part of an architecture's layers.
@@ -81,6 +83,7 @@ class VGG(nn.Module):
         self.units = dict(widths) | dict(units or {})
         self.convolution: Callable[..., Tensor] = F.conv2d
         self.hooks: tuple[Callable, ...] = ()
+        self.pieces = in_one_piece
         self.input = nn.Conv2d(3, 3, 1)
         maps = 3
         for layer, width in self.widths.items():
@@ -156,6 +159,23 @@ class VGG(nn.Module):
         if self.padding == "reflect":
             x, padding = F.pad(x, (1, 1, 1, 1), mode="reflect"), 0
         return self.convolution(x, conv.weight, conv.bias, padding=padding)
+
+
+def in_one_piece(
+    network: VGG, image: Tensor, layers: Iterable[str]
+) -> Iterator[tuple[str, Window, Tensor]]:
+    """Each of `layers`, and features of `image` there with the window that they cover: all of it.
+
+    Others may yield features in several pieces, which together cover each layer once.
+    """
+    for layer, features in network.features_by_layer(image, layers):
+        yield layer, WHOLE, features
+
+
+def maps_size(layer: str, size: Sequence[int]) -> tuple[int, int]:
+    """(height, width) of the maps of `layer` for an image of (height, width)."""
+    poolings = int(layer[4]) - 1
+    return size[0] >> poolings, size[1] >> poolings
 
 
 @torch.no_grad()

@@ -279,6 +279,7 @@ def test_every_setting_is_a_flag_with_one_default(folder, monkeypatch):
     texts |= {"strength": "0.25", "parametrisation": "pixels", "optimiser": "adam"}
     texts |= {
         "style_loss": "covariance",
+        "average": "0.9",
         "pooling": "max",
         "colours": "match",
         "objective": "authors",

@@ -143,6 +143,9 @@ def _transfer(parser: argparse.ArgumentParser) -> None:
     )
     add("--settings", action=_saved_settings(images), help=about, **FILE)
     add("--device", default="auto", **DEVICE)
+    precisions = "of the convolutions; tf32 and bfloat16 are faster on a GPU (default: float32)"
+    choices = {"choices": ("float32", "tf32", "bfloat16"), "metavar": "float32|tf32|bfloat16"}
+    add("--precision", default="float32", help=precisions, **choices)
     depths = "bits of each colour in a .png or .tif file (default: 8)"
     add("--bits", type=int, choices=(8, 16), default=8, help=depths)
     about = "give the picture the transparency of CONTENT, in a .png, .tif or .webp file"

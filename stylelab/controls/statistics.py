@@ -22,7 +22,8 @@ from torch import Tensor
 
 from stylelab.errors import SettingError
 from stylelab.losses import moments
-from stylelab.objective import WHOLE, StyleTerm, Window, _of, style_representation
+from stylelab.objective import WHOLE, StyleTerm, Window, style_representation
+from stylelab.rows import of
 from stylelab.vgg import VGG
 
 LEAST = 1e-7  # of the largest eigenvalue: what is below is rounding, and has no slope
@@ -80,7 +81,7 @@ class _Moments(StyleTerm):
         """The moments `(n, C + 1, C + 1)` of the part of the picture at `window`."""
         guide = self.guide
         if guide is not None:
-            guide = _of(images, guide[:, *window]).to(features)
+            guide = of(images, guide[:, *window]).to(features)
         return moments(features, guide)
 
 
@@ -97,7 +98,7 @@ class CovarianceTerm(_Moments):
     def from_sums(self, sums: Tensor, positions: int, images: Tensor, network: VGG) -> Tensor:
         """The unweighted loss `(n,)` of a whole picture."""
         _, covariance = mean_and_covariance(sums, network.readout(self.layer))
-        apart = covariance - _of(images, self.target).to(covariance)
+        apart = covariance - of(images, self.target).to(covariance)
         return apart.square().sum((1, 2)).to(sums) / network.units[self.layer] ** 2
 
 
@@ -115,7 +116,7 @@ class WassersteinTerm(_Moments):
     def from_sums(self, sums: Tensor, positions: int, images: Tensor, network: VGG) -> Tensor:
         """The unweighted loss `(n,)` of a whole picture."""
         mean, covariance = mean_and_covariance(sums, network.readout(self.layer))
-        target = _of(images, self.target).to(mean).expand(len(mean), -1, -1)
+        target = of(images, self.target).to(mean).expand(len(mean), -1, -1)
         apart = wasserstein(mean, covariance, target[:, :, -1], target[:, :, :-1])
         return apart.to(sums) / network.units[self.layer]
 
@@ -137,15 +138,15 @@ class SlicedTerm(_Moments):
     ) -> Tensor:
         """SettingError: sorted values of parts of a picture are not those of the whole."""
         raise SettingError(
-            "style_loss sliced sorts all positions of a picture, which tiles cannot: choose "
-            "gram, covariance or wasserstein, or leave out tiles"
+            "style_loss sliced sorts all positions of a picture, which tiles cannot: choose gram, "
+            "covariance or wasserstein, or a size that needs no tiles"
         )
 
     def loss(self, features: Tensor, images: Tensor, network: VGG) -> Tensor:
         """The unweighted loss `(n,)` of `features` `(n, C, h, w)`, those of `images` `(n,)`."""
-        guide = None if self.guide is None else _of(images, self.guide).to(features)
+        guide = None if self.guide is None else of(images, self.guide).to(features)
         values, ranks, shares = projected(features, network.readout(self.layer), guide)
-        target = _of(images, self.target).to(values)
+        target = of(images, self.target).to(values)
         if guide is not None:
             middles = (torch.arange(target.shape[2]).to(values) + 0.5) / target.shape[2]
             target = quantiles(target.expand_as(values), middles[None, None], ranks)

@@ -9,7 +9,8 @@ from torch import Tensor
 from stylelab.controls.regions import check_mask, guides, shares
 from stylelab.controls.statistics import TERMS, representation
 from stylelab.errors import SettingError, check_number
-from stylelab.objective import StyleTerm, columns, targets
+from stylelab.objective import StyleTerm
+from stylelab.rows import columns, targets
 from stylelab.vgg import VGG, check_image
 
 HEAVIEST = 1e30  # squares and sums of weights stay finite
