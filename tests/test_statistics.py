@@ -183,7 +183,7 @@ def test_sums_over_parts_give_the_loss_of_the_whole(kind):
 def test_sliced_is_no_sum_and_says_so():
     term = TERMS["sliced"](LAYER, torch.zeros(1, 4, 48), torch.ones(1))
     with pytest.raises(SettingError, match="sliced sorts all positions.*tiles cannot.*size"):
-        term.sums(samples(4, 6, 8, 0), ALL, Given(4))
+        term.sums(samples(4, 6, 3, 0), ALL, Given(4), (slice(0, 6), slice(0, 3)))
 
 
 def pictures(count):

@@ -136,21 +136,27 @@ class SlicedTerm(_Moments):
     def sums(
         self, features: Tensor, images: Tensor, network: VGG, window: Window = WHOLE
     ) -> Tensor:
-        """SettingError: sorted values of parts of a picture are not those of the whole."""
-        raise SettingError(
-            "style_loss sliced sorts all positions of a picture, which tiles cannot: choose gram, "
-            "covariance or wasserstein, or a size that needs no tiles"
-        )
+        """The squared distances along all directions, of a whole picture alone, `(n,)`.
 
-    def loss(self, features: Tensor, images: Tensor, network: VGG) -> Tensor:
-        """The unweighted loss `(n,)` of `features` `(n, C, h, w)`, those of `images` `(n,)`."""
+        Raises:
+            SettingError: for a part of a picture: its sorted values are not those of the whole.
+        """
+        if window != WHOLE:
+            raise SettingError(
+                "style_loss sliced sorts all positions of a picture, which tiles cannot: choose "
+                "gram, covariance or wasserstein, or a size that needs no tiles"
+            )
         guide = None if self.guide is None else of(images, self.guide).to(features)
         values, ranks, shares = projected(features, network.readout(self.layer), guide)
         target = of(images, self.target).to(values)
         if guide is not None:
             middles = (torch.arange(target.shape[2]).to(values) + 0.5) / target.shape[2]
             target = quantiles(target.expand_as(values), middles[None, None], ranks)
-        return ((values - target).square() * shares).sum((1, 2)) / network.units[self.layer]
+        return ((values - target).square() * shares).sum((1, 2))
+
+    def from_sums(self, sums: Tensor, positions: int, images: Tensor, network: VGG) -> Tensor:
+        """The unweighted loss `(n,)` of a whole picture."""
+        return sums / network.units[self.layer]
 
 
 def directions(count: int, like: Tensor) -> Tensor:
