@@ -170,6 +170,7 @@ def test_an_uploaded_picture_is_chosen_and_a_broken_one_is_not(app, tmp_path):
         ({"levels": 2}, "levels must be 1"),
         ({"objective": "authors"}, "objective must be means"),
         ({"convention": "caffe"}, "no control for convention"),
+        ({"average": 0.9, "optimiser": "adam"}, "no control for average"),
         ({"alpha_beta": 0}, "a log slider cannot show"),
         ({"style_layers": {"conv1_2": 1}}, "no control for style layer conv1_2"),
         ({"init": "zeros"}, "init must be one of"),

@@ -17,7 +17,7 @@ from stylelab.runs.settings import OPTIONS, Settings
 from stylelab.vgg import LAYERS, STYLE_LAYERS
 
 # A session works at one size, with one style, and a strength or a ratio that may change.
-ABSENT = ("levels", "style_weights", "objective", "convention")
+ABSENT = ("levels", "style_weights", "objective", "convention", "average")
 CONTENT_LAYERS = tuple(layer for layer in LAYERS if layer <= "conv5_1")  # of vgg19-mini
 
 
@@ -55,7 +55,7 @@ class Controls(widgets.VBox):
         live = _text("These may change while it runs", "heading")
         how = widgets.HBox([rows["optimiser"], rows["pooling"]]).add_class("pair")
         parts += [extent, start, rows["parametrisation"], how, rows["learning_rate"]]
-        parts += [rows["tv_weight"], rows["colours"], rows["style_scale"], live]
+        parts += [rows["style_loss"], rows["tv_weight"], rows["colours"], rows["style_scale"], live]
         parts += [rows["strength"], rows["alpha_beta"], rows["content_layers"]]
         parts += [_text("Style layers and their weights", "heading"), rows["style_layers"]]
         super().__init__(parts)
@@ -88,8 +88,9 @@ class Controls(widgets.VBox):
             raise SettingError(
                 "the playground weighs by strength or ratio; objective must be means"
             )
-        if settings.convention:
-            raise SettingError("the playground has no control for convention; leave it out")
+        for name in ("convention", "average"):
+            if getattr(settings, name):
+                raise SettingError(f"the playground has no control for {name}; leave it out")
         if settings.start_file:
             starts = ", ".join(OPTIONS["init"].choices)
             raise SettingError(f"the playground starts from one of {starts}; init is a file")

@@ -127,7 +127,7 @@ def _transfer(parser: argparse.ArgumentParser) -> None:
         "style_layers",
         "levels",
     )
-    names += ("parametrisation", "optimiser", "learning_rate", "tv_weight")
+    names += ("style_loss", "parametrisation", "optimiser", "learning_rate", "average", "tv_weight")
     add_settings(add, *names, network=network, init=start)
     add = parser.add_argument_group("control of style, regions, colours and scale").add_argument
     add_settings(add, "style_weights", "colours", "style_scale")

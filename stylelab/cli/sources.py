@@ -95,7 +95,7 @@ class Saved:
         if "strength" in given:
             given = {"alpha_beta": None, **given}
         if given.get("optimiser") == "lbfgs":
-            given = {"learning_rate": None, **given}  # of the picture's Adam
+            given = {"learning_rate": None, "average": 0.0, **given}  # of the picture's Adam
         return replace(self.settings, **given)
 
     def sources(self, role: str) -> tuple[Source, ...]:
