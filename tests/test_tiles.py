@@ -5,11 +5,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stylelab import losses
 from stylelab.controls.colours import views
 from stylelab.engine.tiled import TiledObjective
-from stylelab.engine.tiles import in_tiles, margin, tiles
-from stylelab.errors import SettingError
+from stylelab.engine.tiles import in_tiles
 from stylelab.objective import (
     ContentTerm,
     Objective,
