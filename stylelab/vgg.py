@@ -79,6 +79,7 @@ class VGG(nn.Module):
             raise SettingError(f"pooling must be 'avg' or 'max', got {pooling!r}")
         self.widths, self.padding, self.pooling, self.name = dict(widths), padding, pooling, name
         self.sha256 = ""  # of the weights' file; empty for weights that are not from a file
+        self.rescaled = False  # whether `rescale` changed them
         self.units = dict(widths) | dict(units or {})
         self.convolution: Callable[..., Tensor] = F.conv2d
         self.hooks: tuple[Callable, ...] = ()
@@ -192,9 +193,14 @@ def rescale(network: VGG, means: Mapping[str, Tensor]) -> None:
     """Divide each filter, in place, by its mean activation `means[layer]`, `(N_l,)` (section 2).
 
     The next layer's weights are multiplied by the same: but for these factors, a ReLU network then
-    computes what it did. A nearly silent filter, with a mean below a hundredth of its layer's, is
-    divided by that hundredth and is not counted as a unit. Readouts give what they gave.
+    computes what it did. Readouts give what they gave.
+
+    One filter is treated otherwise than in the paper: a nearly silent one, with a mean below a
+    hundredth of its layer's, is divided by that hundredth. A few photographs do not tell its mean;
+    scaled up to 1, it would count for more than all others where a painting makes it respond. It
+    is counted in N_l, as in the paper, where N_l is the number of a layer's filters.
     """
+    network.rescaled = True
     before = None
     for layer in network.layers:
         conv, mean = network.get_submodule(layer), means[layer]
@@ -206,8 +212,6 @@ def rescale(network: VGG, means: Mapping[str, Tensor]) -> None:
         conv.bias /= scale
         if (readout := network.readout(layer)) is not None:
             readout[:, :-1] *= scale
-        else:
-            network.units[layer] = int((mean > least).sum()) or len(mean)
         before = scale
 
 

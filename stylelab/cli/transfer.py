@@ -19,6 +19,7 @@ from stylelab.engine import memory
 from stylelab.engine.checkpoint import Checkpoint
 from stylelab.engine.coarse_to_fine import transfer_coarse_to_fine
 from stylelab.engine.devices import pick_device
+from stylelab.engine.precision import precision_of
 from stylelab.errors import ImageError, SettingError, StylelabError
 from stylelab.files import decode
 from stylelab.optimisation import Result, optimiser_name
@@ -57,7 +58,8 @@ def transfer(arguments: Namespace) -> int:
     asked = _asked(arguments)
     checkpoint = Checkpoint(arguments.checkpoint) if arguments.checkpoint else None
     settings, device = asked.settings, pick_device(arguments.device)
-    network = networks.load(settings.network, pooling=settings.pooling, device=device)
+    how = {"device": device, "precision": arguments.precision, **settings.loading}
+    network = networks.load(settings.network, **how)
     if asked.saved and not arguments.network:
         asked.saved.check_network(network)
     how = {"steps": settings.steps, **settings.how}
@@ -189,11 +191,14 @@ def _announcement(asked: Asked, loaded: Loaded, network: VGG, described: Transfe
     weighed = f"alpha/beta {described.alpha_beta:.3g}"
     if settings.alpha_beta is None:
         weighed = f"strength {settings.strength:g} ({weighed})"
+    if settings.objective == "authors":
+        weighed = f"the authors' weights (content {described.alpha_beta:g})"
     shown = zip(files.style, loaded.styles, strict=True)
     styles = " and ".join(f"{each.name} ({_sides(image.shape[:1:-1])})" for each, image in shown)
     return (
         f"{files.content.name} ({_sides(loaded.content.shape[:1:-1])}) in the style of {styles}: "
-        f"network {network.name} with {network.pooling} pooling on {network.device}, {weighed}, "
+        f"network {network.name} with {network.pooling} pooling on {network.device} in "
+        f"{precision_of(network)}, {weighed}, "
         f"{settings.steps} steps of {optimiser_name(settings.how['optimiser'])} from "
         f"{files.start[0].name if files.start else settings.init}"
         + (f" on each of {settings.levels} levels" if settings.levels > 1 else "")

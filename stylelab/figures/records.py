@@ -20,6 +20,7 @@ from torch import Tensor
 
 import stylelab
 from stylelab import gallery
+from stylelab.engine.precision import precision_of
 from stylelab.errors import SettingError
 from stylelab.figures.claims import Evidence, check
 from stylelab.figures.measures import as_saved
@@ -63,6 +64,7 @@ def make_record(
         "results": {name: _losses(result) for name, result in results.items()},
         "facts": dict(facts),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "precision": precision_of(network),
         "threads": torch.get_num_threads(),
         "versions": versions(),
     }
