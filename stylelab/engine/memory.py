@@ -53,14 +53,14 @@ def needed(
     device: str = "cpu",
     optimiser: Optimiser = lbfgs,
     guided: Iterable[str] = (),
-    content: Iterable[str] = (),
+    targets: Iterable[str] = (),
     side: int | None = None,
 ) -> float:
     """Bytes, beside the network's, for optimising images of `shape` (N, 3, H, W) at `layers`.
 
     Args:
         guided: the layer of each term with a guide, which keeps the maps times the guide as well.
-        content: the layers whose features are a target.
+        targets: the layers whose features are a target, and kept.
         side: of the tiles that images are evaluated in; None is the whole.
     """
     count, _, height, width = shape
@@ -71,7 +71,7 @@ def needed(
         at_once, seen = 1, min(height, side + more) * min(width, side + more)
     vectors = 3 * _vectors(optimiser) * count
     maps = MAPS[network.padding] * maps_per_pixel(network, layers) + _maps(network, guided)
-    return FLOAT * (pixels * (vectors + _maps(network, content) * count) + seen * maps * at_once)
+    return FLOAT * (pixels * (vectors + _maps(network, targets) * count) + seen * maps * at_once)
 
 
 def _vectors(optimiser: Optimiser) -> int:
@@ -86,7 +86,7 @@ def side_within(memory: float, network: VGG, layers: Iterable[str], *asked: Any)
     None if images need no tiles; LEAST if nothing else is left.
 
     Args:
-        asked: as `needed` takes it from `shape` on, up to `content`.
+        asked: as `needed` takes it from `shape` on, up to `targets`.
     """
     if needed(network, layers, *asked) <= USED * memory:
         return None
@@ -173,12 +173,19 @@ def left(memory: float | None, device: str) -> float:
     return min(there, memory - used)
 
 
-def shortage(network: VGG, need: float, sides: tuple[int, int], device: str, count: int = 1) -> str:
+def shortage(
+    network: VGG,
+    need: float,
+    sides: tuple[int, int],
+    device: str,
+    count: int = 1,
+    there: float | None = None,
+) -> str:
     """A sentence: the bytes that `count` images need, those free, and the largest size that fits.
 
-    `sides` is the (width, height) of the images.
+    `sides` is the (width, height) of the images, `there` the bytes free, where known already.
     """
-    there = free(device)
+    there = max(0.0, free(device) if there is None else there)
     fitting = int(max(sides) * math.sqrt(there / need))
     images = "an image" if count == 1 else f"{count} images"
     return (
@@ -189,12 +196,12 @@ def shortage(network: VGG, need: float, sides: tuple[int, int], device: str, cou
 
 
 def asked_of(run: Run) -> tuple:
-    """What `needed` takes, up to `content`, for a run with an `Objective`."""
+    """What `needed` takes, up to `targets`, for a run with an `Objective`."""
     terms, device = run.objective.terms, str(run.start.device)
     guided = [term.layer for term in terms if getattr(term, "guide", None) is not None]
-    content = [term.layer for term in terms if isinstance(term, ContentTerm)]
+    targets = [term.layer for term in terms if isinstance(term, ContentTerm)]
     shape, network = tuple(run.start.shape), run.objective.network
-    return network, run.objective.layers, shape, device, run.optimiser, guided, content
+    return network, run.objective.layers, shape, device, run.optimiser, guided, targets
 
 
 def warn_if_short(run: Run, states: Iterator[State]) -> Iterator[State]:

@@ -212,9 +212,12 @@ class InTiles:
             there = memory.left(self.memory, str(run.start.device))
             side, need = memory.side_within(there, *asked), memory.needed(*asked)
             why = f", as at once they may need {need / 1e9:.1f} GB of {max(there, 0) / 1e9:.1f} GB"
+        network, layers = run.objective.network, run.objective.layers
+        while (count := len(tiles(network, layers, size, side))) < len(self.devices):
+            if side == memory.LEAST:
+                break
+            side = max(memory.LEAST, min(side or max(size), max(size)) // 2)
         found = TiledObjective(run.objective, side, self.devices)
-        layers = run.objective.layers
-        count = len(tiles(run.objective.network, layers, size, side))
         if side is not None and count > 1:
             where = f" on {len(self.devices)} devices" if len(self.devices) > 1 else ""
             _say(f"{size[1]} x {size[0]} pixels in {count} tiles of {side} pixels{where}{why}")
