@@ -139,8 +139,7 @@ def load(
             kept = f"activations-{digest[:16]}-{network.pooling}-{used}.safetensors"
             kept = local.cache_dir() / kept
             vgg.rescale(network, weights.cached(kept, lambda: _means_over_photographs(network)))
-    network.convolution, network.hooks = convolution, HOOKS
-    network.pieces = in_tiles
+    network.convolution, network.hooks, network.pieces = convolution, HOOKS, in_tiles
     return network.to(device, memory_format=torch.channels_last).eval()
 
 

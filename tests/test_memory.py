@@ -133,13 +133,13 @@ def test_what_is_free_heeds_the_limits_of_a_container_and_of_the_process(tmp_pat
 def test_a_run_that_may_not_fit_is_said_so_before_it_starts(tiny_network, monkeypatch, capsys):
     network, shape = tiny_network(), PAIR[0].shape
     layers = ["conv4_2", *(f"conv{group}_1" for group in range(1, 6))]
-    need = memory.needed(network, layers, shape)
+    need = memory.needed(network, layers, shape, targets=["conv4_2"])
     monkeypatch.setattr(memory, "free", lambda device: 0.25 * need)
     assert not transfer(network, *PAIR, **QUIET).interrupted  # it begins all the same
     said = capsys.readouterr().err
     assert said.count("\n") == 1 and "51 x 37 pixels" in said
     assert "about 25 pixels" in said  # half of 51
-    less = memory.needed(network, layers, shape, "cpu", adam)
+    less = memory.needed(network, layers, shape, "cpu", adam, targets=["conv4_2"])
     for enough, optimiser in ((need, "lbfgs"), (less, "adam")):
         monkeypatch.setattr(memory, "free", lambda device, enough=enough: enough)
         transfer(network, *PAIR, optimiser=optimiser, **QUIET)

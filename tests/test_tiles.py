@@ -4,10 +4,16 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.nn import functional as F
 
+from stylelab import transfer
+from stylelab.adam import adam
 from stylelab.controls.colours import views
-from stylelab.engine.tiled import TiledObjective
-from stylelab.engine.tiles import in_tiles
+from stylelab.engine import memory
+from stylelab.engine.checkpoint import Checkpoint
+from stylelab.engine.tiled import InTiles, TiledObjective
+from stylelab.engine.tiles import in_tiles, margin
+from stylelab.errors import SettingError, StylelabError
 from stylelab.objective import (
     ContentTerm,
     Objective,
@@ -17,6 +23,7 @@ from stylelab.objective import (
     content_representation,
     style_representation,
 )
+from stylelab.optimisation import optimise
 from stylelab.vgg import LAYERS
 
 DEEP = LAYERS[:13]
@@ -121,3 +128,154 @@ def test_in_single_precision(tiny_network, padding):
     torch.testing.assert_close(
         found[1].double(), exact[1], rtol=0, atol=1e-5 * exact[1].abs().max()
     )
+
+
+def pair(height=70, width=90):
+    """A photograph and a painting, (1, 3, H, W), single precision."""
+    return (images(1, height, width, seed).clamp(0, 1).float() for seed in (5, 6))
+
+
+def one_transfer(network, hook, **how):
+    how = {"steps": 3, "progress": False, "hooks": [*network.hooks, hook], **how}
+    return transfer(network, *pair(), **how)
+
+
+def test_a_transfer_in_tiles_is_that_of_the_whole_and_says_so(tiny_network, capsys):
+    network = tiny_network(dtype=torch.float32)
+    plain, hook = transfer(network, *pair(), steps=3, progress=False), InTiles(32)
+    assert capsys.readouterr().err == ""
+    tiled = one_transfer(network, hook)
+    assert "90 x 70 pixels in 6 tiles of 32 pixels" in capsys.readouterr().err
+    assert hook.used == 32
+    torch.testing.assert_close(tiled.images, plain.images, atol=1e-3, rtol=0)
+    torch.testing.assert_close(tiled.losses, plain.losses, rtol=1e-3, atol=0)
+    again = one_transfer(network, InTiles(500))  # larger than the picture: nothing is in tiles
+    assert torch.equal(again.images, plain.images) and capsys.readouterr().err == ""
+
+
+def test_devices_share_out_the_tiles_of_a_transfer(tiny_network, capsys):
+    network = tiny_network(dtype=torch.float32)
+    hook = InTiles(32, devices=[torch.device("cpu")] * 2)
+    shared = one_transfer(network, hook)
+    assert "6 tiles of 32 pixels on 2 devices" in capsys.readouterr().err
+    assert torch.equal(shared.images, one_transfer(network, InTiles(32)).images)
+
+
+def test_every_device_has_a_tile(tiny_network, capsys):
+    network = tiny_network(dtype=torch.float32)
+    large = {"content": images(1, 40, 300).clamp(0, 1), "style": images(1, 40, 60).clamp(0, 1)}
+    hook = InTiles(devices=[torch.device("cpu")] * 2)
+    transfer(network, **large, steps=1, progress=False, hooks=[hook])
+    assert "300 x 40 pixels in 3 tiles of 150 pixels on 2 devices" in capsys.readouterr().err
+
+
+def test_tiles_are_chosen_by_the_memory(tiny_network, monkeypatch, capsys):
+    """As few as fit; and what is said to be needed at once is what the estimate says."""
+    network, layers = tiny_network(), ["conv1_1", "conv5_1"]
+    shape, rest = (1, 3, 3000, 4000), ("cpu", adam, (), ("conv4_2",))
+    whole = memory.needed(network, layers, shape, *rest)
+    fixed = memory.needed(network, layers, shape, *rest, 0)  # but for a tile's margins
+    for fits in (whole, whole - 1, (whole + fixed) / 2, (whole + 9 * fixed) / 10):
+        side = memory.side_within(fits / memory.USED, network, layers, shape, *rest)
+        assert (side is None) is (fits == whole)
+        if side is not None:
+            assert 128 <= side <= 4000 and side % 16 == 0
+            assert memory.needed(network, layers, shape, *rest, side) <= fits
+            assert memory.needed(network, layers, shape, *rest, side + 16) >= fits
+    assert memory.side_within(0, network, layers, shape, *rest) == memory.LEAST
+
+    monkeypatch.setattr(memory, "free", lambda device: 0.0)
+    network = tiny_network(dtype=torch.float32)
+    large = {"content": images(1, 200, 300).clamp(0, 1), "style": images(1, 40, 60).clamp(0, 1)}
+    transfer(network, **large, steps=1, progress=False, hooks=[memory.warn_if_short, InTiles()])
+    said = capsys.readouterr().err
+    assert "300 x 200 pixels in 6 tiles of 128 pixels, as at once they may need" in said
+    assert "the largest size that fits" in said
+
+
+def test_memory_that_runs_out_makes_tiles_smaller_and_loses_nothing(
+    tiny_network, monkeypatch, capsys
+):
+    """At the second evaluation of the whole, and at the third, in tiles that are too large."""
+    network, failed = tiny_network(dtype=torch.float32), []
+    large = {"content": images(1, 260, 300).clamp(0, 1), "style": images(1, 40, 60).clamp(0, 1)}
+    how = {"steps": 4, "progress": False}
+    plain, hook = transfer(network, **large, **how), InTiles()
+
+    def convolution(x, *rest, **more):
+        if counting["steps"] >= 2 and max(x.shape[2:]) > 290:
+            failed.append(x.shape)
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB")
+        return F.conv2d(x, *rest, **more)
+
+    def count(run, states):
+        for state in states:
+            counting["steps"] = state.step
+            yield state
+
+    counting = {"steps": -10}
+    network.convolution = convolution
+    found = transfer(network, **large, **how, hooks=[count, hook])
+    said = capsys.readouterr().err
+    assert said.count("memory ran out; the work goes on in tiles of 150 pixels") == 1
+    assert failed and hook.used == 150 and found.steps == 4 and not found.interrupted
+    torch.testing.assert_close(found.losses, plain.losses, rtol=1e-3, atol=0)
+
+
+def test_memory_that_no_tile_fits_is_an_error(tiny_network, capsys):
+    network = tiny_network(dtype=torch.float32)
+
+    def convolution(x, *rest, **more):
+        if armed:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB")
+        return F.conv2d(x, *rest, **more)
+
+    def arm(run, states):
+        armed.append(True)
+        yield from states
+
+    armed, network.convolution = [], convolution
+    with pytest.raises(StylelabError, match="largest size that fits"):
+        transfer(network, *pair(), progress=False, hooks=[arm, memory.warn_if_short, InTiles(64)])
+
+
+def test_a_term_without_sums_works_untiled_and_is_named_in_tiles(tiny_network):
+    class Darkness:
+        name, layer, weight = "darkness", "conv2_1", torch.ones(1)
+
+        def loss(self, values, images, network):
+            return values.mean((1, 2, 3))
+
+    network = tiny_network(dtype=torch.float32)
+    objective = Objective(network, [Darkness()])
+    start = images(1, 70, 90).float()
+    how = {"steps": 1, "progress": False}
+    plain = optimise(objective, start, **how)
+    assert torch.equal(optimise(objective, start, **how, hooks=[InTiles()]).images, plain.images)
+    with pytest.raises(SettingError, match="darkness has no `sums`"):
+        optimise(objective, start, **how, hooks=[InTiles(32)])
+
+
+@pytest.mark.parametrize("optimiser", ["lbfgs", "adam"])
+def test_a_run_in_tiles_resumes_from_a_checkpoint_bit_for_bit(tiny_network, tmp_path, optimiser):
+    network, path = tiny_network(dtype=torch.float32), tmp_path / "run.safetensors"
+
+    def stop(run, states):
+        for state in states:
+            yield state
+            if state.step == 2:
+                raise KeyboardInterrupt
+
+    how = {"optimiser": optimiser, "steps": 5}
+    whole = one_transfer(network, InTiles(32), **how)
+    hooks = [Checkpoint(path, seconds=0), stop, InTiles(32)]
+    assert one_transfer(network, stop, **how, hooks=hooks).interrupted
+    resumed = one_transfer(network, stop, **how, hooks=[Checkpoint(path), InTiles(32)])
+    assert resumed.steps == 5 and torch.equal(resumed.images, whole.images)
+    assert torch.equal(resumed.losses, whole.losses)
+
+
+def test_the_margin_of_conv5_1_is_70_pixels(tiny_network):
+    """By hand: 1 at a 16th, 4 at an 8th and at a quarter each, 2 at half and at full size each."""
+    assert margin(tiny_network(), ["conv5_1"]) == 16 + 4 * 8 + 4 * 4 + 2 * 2 + 2
+    assert margin(tiny_network(), ["conv1_1"]) == 1

@@ -13,11 +13,11 @@ from stylelab import networks
 from stylelab.app.image_choice import UPLOAD_LIMIT, Handlers, ImageChoice
 from stylelab.errors import SettingError
 from stylelab.runs.options import Option
-from stylelab.runs.settings import OPTIONS, Settings
+from stylelab.runs.settings import HISTORY, OPTIONS, Settings
 from stylelab.vgg import LAYERS, STYLE_LAYERS
 
 # A session works at one size, with one style, and a strength or a ratio that may change.
-ABSENT = ("levels", "style_weights", "objective", "convention", "average")
+ABSENT = ("levels", "style_weights", "objective", "convention", "average", "history")
 CONTENT_LAYERS = tuple(layer for layer in LAYERS if layer <= "conv5_1")  # of vgg19-mini
 
 
@@ -80,7 +80,7 @@ class Controls(widgets.VBox):
             raise SettingError(
                 f"the network {settings.network} is not on this computer; run stylelab fetch"
             )
-        if settings.levels != 1:
+        if settings.levels not in (None, 1):
             raise SettingError("the playground works at one size; levels must be 1")
         if settings.style_weights:
             raise SettingError("the playground has one style; style_weights must be empty")
@@ -91,6 +91,8 @@ class Controls(widgets.VBox):
         for name in ("convention", "average"):
             if getattr(settings, name):
                 raise SettingError(f"the playground has no control for {name}; leave it out")
+        if settings.history != HISTORY:
+            raise SettingError(f"the playground has no control for history; it is {HISTORY}")
         if settings.start_file:
             starts = ", ".join(OPTIONS["init"].choices)
             raise SettingError(f"the playground starts from one of {starts}; init is a file")

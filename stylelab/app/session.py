@@ -85,12 +85,12 @@ class Session:
     Args:
         content: `(1, 3, H, W)`, sRGB in [0, 1]; it is resized to `settings.size`.
         style: the same, to `settings.style_size`.
-        settings: what to do; `levels` must be 1, as a session works at one size.
+        settings: what to do; `levels` must be 1 or None, as a session works at one size.
         network: a network already loaded; None loads `settings.network` in the thread.
         device: where to load it, as `engine.devices.pick_device` reads it.
 
     Raises:
-        SettingError: if the device does not exist, or `settings.levels` is not 1.
+        SettingError: if the device does not exist, or `settings.levels` is above 1.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class Session:
         network: VGG | None = None,
         device: str = "auto",
     ) -> None:
-        if settings.levels != 1:
+        if settings.levels not in (None, 1):
             raise SettingError(f"levels must be 1 in a session, got {settings.levels}")
         self.network = network  # None until it is loaded
         self.alpha_beta: float | None = None  # the ratio now used; None until it is known

@@ -2,7 +2,9 @@
 
 import argparse
 import os
+import re
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from stylelab.errors import SettingError, StylelabError
@@ -75,6 +77,25 @@ def device(text: str) -> str:
 
     pick_device(text)
     return text
+
+
+@argument
+def devices(text: str) -> str:
+    """The names of one or several devices that this machine has."""
+    from stylelab.engine.devices import pick_devices
+
+    pick_devices(text)
+    return text
+
+
+@argument
+def gigabytes(text: str) -> float:
+    """A number of bytes, written as 4GB or 800MB."""
+    found = re.fullmatch(r"([0-9.]+) *([MG])B?", text.strip(), re.IGNORECASE)
+    with suppress(ValueError):
+        if found and (size := float(found[1]) * {"M": 1e6, "G": 1e9}[found[2].upper()]) > 0:
+            return size
+    raise SettingError(f"memory must be written as 4GB or 800MB, got {text!r}")
 
 
 def add_settings(

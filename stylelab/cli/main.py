@@ -12,7 +12,17 @@ from dataclasses import fields
 from typing import Any, NoReturn
 
 from stylelab import __version__
-from stylelab.cli.arguments import add_settings, device, network, number, path, size, start
+from stylelab.cli.arguments import (
+    add_settings,
+    device,
+    devices,
+    gigabytes,
+    network,
+    number,
+    path,
+    size,
+    start,
+)
 from stylelab.cli.exits import MISUSED, complain, guarded
 from stylelab.distil.recipe import Recipe
 from stylelab.runs.notebooks import PROFILES
@@ -127,7 +137,8 @@ def _transfer(parser: argparse.ArgumentParser) -> None:
         "style_layers",
         "levels",
     )
-    names += ("style_loss", "parametrisation", "optimiser", "learning_rate", "average", "tv_weight")
+    names += ("style_loss", "parametrisation", "optimiser", "history", "learning_rate", "average")
+    names += ("tv_weight",)
     add_settings(add, *names, network=network, init=start)
     add = parser.add_argument_group("control of style, regions, colours and scale").add_argument
     add_settings(add, "style_weights", "colours", "style_scale")
@@ -142,7 +153,15 @@ def _transfer(parser: argparse.ArgumentParser) -> None:
         "are not given and are here; what is given beside it holds"
     )
     add("--settings", action=_saved_settings(images), help=about, **FILE)
-    add("--device", default="auto", **DEVICE)
+    about = f"{DEVICE['help']}; or several, which share out the tiles: cuda:0,cuda:1"
+    add("--device", default="auto", metavar="DEVICE", type=devices, help=about)
+    about = (
+        "compute in tiles of this side: the same picture in less memory (default: tiles only where "
+        "the memory is short, as large as fit)"
+    )
+    add("--tile", type=number(int, 32, 65536), metavar="PIXELS", help=about)
+    about = "how much memory the work may take, such as 4GB (default: what is free)"
+    add("--memory", type=gigabytes, metavar="GB", help=about)
     precisions = "of the convolutions; tf32 and bfloat16 are faster on a GPU (default: float32)"
     choices = {"choices": ("float32", "tf32", "bfloat16"), "metavar": "float32|tf32|bfloat16"}
     add("--precision", default="float32", help=precisions, **choices)

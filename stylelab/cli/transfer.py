@@ -17,9 +17,10 @@ from stylelab.controls.scales import mix_strokes
 from stylelab.description import Transfer
 from stylelab.engine import memory
 from stylelab.engine.checkpoint import Checkpoint
-from stylelab.engine.coarse_to_fine import transfer_coarse_to_fine
-from stylelab.engine.devices import pick_device
+from stylelab.engine.coarse_to_fine import schedule, transfer_coarse_to_fine
+from stylelab.engine.devices import pick_devices
 from stylelab.engine.precision import precision_of
+from stylelab.engine.tiled import InTiles
 from stylelab.errors import ImageError, SettingError, StylelabError
 from stylelab.files import decode
 from stylelab.optimisation import Result, optimiser_name
@@ -57,32 +58,34 @@ def transfer(arguments: Namespace) -> int:
     """Paint one image in the style of others."""
     asked = _asked(arguments)
     checkpoint = Checkpoint(arguments.checkpoint) if arguments.checkpoint else None
-    settings, device = asked.settings, pick_device(arguments.device)
-    how = {"device": device, "precision": arguments.precision, **settings.loading}
+    settings, devices = asked.settings, pick_devices(arguments.device)
+    how = {"device": devices[0], "precision": arguments.precision, **settings.loading}
     network = networks.load(settings.network, **how)
     if asked.saved and not arguments.network:
         asked.saved.check_network(network)
     how = {"steps": settings.steps, **settings.how}
-    _check_fits(asked, network, str(device), how["optimiser"])
+    shared = devices if len(devices) > 1 else ()
+    tiled = InTiles(arguments.tile, arguments.memory, shared)
+    _check_fits(asked, network, tiled, how["optimiser"])
     loaded = _load(asked, network, arguments.keep_alpha)
-    how["hooks"] = [*network.hooks, *([checkpoint] if checkpoint else [])]
+    how["hooks"] = [*network.hooks, *([checkpoint] if checkpoint else []), tiled]
     described = balance(network, _described(asked, loaded, network, how))
-    say(_announcement(asked, loaded, network, described))
+    steps = schedule(network, [described], settings.steps, settings.levels)
+    say(_announcement(asked, loaded, network, described, steps))
     record = asked.files.record()
 
     def save(image: Tensor, path: Path, found: dict) -> None:
-        found = {"keep_alpha": arguments.keep_alpha, **found}
+        found = {"keep_alpha": arguments.keep_alpha, "tile": tiled.used, **found}
         texts = metadata(settings, record, network, alpha_beta_used=described.alpha_beta, **found)
         images.save_image(image, path, bits=arguments.bits, metadata=texts, alpha=loaded.alpha)
 
     if arguments.save_every:
-        steps = settings.steps * settings.levels
-        how["hooks"].append(SaveEvery(asked.output, arguments.save_every, steps, save))
+        how["hooks"].append(SaveEvery(asked.output, arguments.save_every, sum(steps), save))
     result = transfer_coarse_to_fine(network, [described], levels=settings.levels, **how)
     found = {"steps_done": result.steps, "first_loss": float(result.losses[0])}
     found |= {"best_loss": float(result.losses.min())}
     save(result.images, asked.output, found | {"saved_loss": float(sum(result.final.values()))})
-    return _ended(result, asked, checkpoint)
+    return _ended(result, asked, checkpoint, steps)
 
 
 def _asked(arguments: Namespace) -> Asked:
@@ -109,7 +112,7 @@ def _asked(arguments: Namespace) -> Asked:
     return Asked(files, originals, settings, output, saved)
 
 
-def _check_fits(asked: Asked, network: VGG, device: str, optimiser: object) -> None:
+def _check_fits(asked: Asked, network: VGG, tiled: InTiles, optimiser: object) -> None:
     """An error for an image that is too small for the network, or a size that cannot fit."""
     files, settings, originals = asked.files, asked.settings, asked.originals
     for source, sides in originals.items():
@@ -118,6 +121,7 @@ def _check_fits(asked: Asked, network: VGG, device: str, optimiser: object) -> N
                 f"{source.name} has {_sides(sides)} pixels; {_needs(asked, network)}: choose a "
                 "larger image"
             )
+    device = str(network.device)
     need, sides = memory.needed_for_files(
         network,
         settings.layers,
@@ -129,10 +133,14 @@ def _check_fits(asked: Asked, network: VGG, device: str, optimiser: object) -> N
         style_size=settings.style_size,
         starts=[decode.size_of(each.path) for each in files.start],
         guided=[*settings.layer_weights] * len(files.content_mask),
+        targets=settings.content_weights,
+        side=tiled.side or memory.LEAST,
     )
-    if need > SURELY * memory.free(device):
-        shortage = memory.shortage(network, need, sides, device)
-        raise StylelabError(f"{shortage}; lower --size")
+    there = memory.left(tiled.memory, device)
+    if need > SURELY * there:
+        shortage = memory.shortage(network, need, sides, device, there=there)
+        less = " or --history" if optimiser_name(optimiser) == "lbfgs" else ""
+        raise StylelabError(f"{shortage}; lower --size{less}")
 
 
 def _load(asked: Asked, network: VGG, keep_alpha: bool) -> Loaded:
@@ -185,7 +193,9 @@ def _described(asked: Asked, loaded: Loaded, network: VGG, how: dict) -> Transfe
     return found
 
 
-def _announcement(asked: Asked, loaded: Loaded, network: VGG, described: Transfer) -> str:
+def _announcement(
+    asked: Asked, loaded: Loaded, network: VGG, described: Transfer, steps: list[int]
+) -> str:
     """What is used, in a sentence."""
     files, settings = asked.files, asked.settings
     weighed = f"alpha/beta {described.alpha_beta:.3g}"
@@ -199,13 +209,13 @@ def _announcement(asked: Asked, loaded: Loaded, network: VGG, described: Transfe
         f"{files.content.name} ({_sides(loaded.content.shape[:1:-1])}) in the style of {styles}: "
         f"network {network.name} with {network.pooling} pooling on {network.device} in "
         f"{precision_of(network)}, {weighed}, "
-        f"{settings.steps} steps of {optimiser_name(settings.how['optimiser'])} from "
+        f"{' + '.join(map(str, steps))} steps of {optimiser_name(settings.how['optimiser'])} from "
         f"{files.start[0].name if files.start else settings.init}"
-        + (f" on each of {settings.levels} levels" if settings.levels > 1 else "")
+        + (", coarse to fine" if len(steps) > 1 else "")
     )
 
 
-def _ended(result: Result, asked: Asked, checkpoint: Checkpoint | None) -> int:
+def _ended(result: Result, asked: Asked, checkpoint: Checkpoint | None, steps: list[int]) -> int:
     """Say how it ended; the exit code."""
     output = asked.output
     if result.stuck:
@@ -214,7 +224,7 @@ def _ended(result: Result, asked: Asked, checkpoint: Checkpoint | None) -> int:
             f"{output}"
         )
     if result.interrupted:
-        done = f"after {result.steps} of {asked.settings.steps} steps"
+        done = f"after {result.steps} of {steps[-1]} steps"
         later = f"; the same command continues from {checkpoint.path}" if checkpoint else ""
         return complain(
             f"interrupted {done}; the best image so far is {output}{later}", INTERRUPTED

@@ -1,5 +1,6 @@
 """Style transfer from coarse to fine: a small image first, enlarged to start the next size with."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -12,12 +13,15 @@ from stylelab.parametrisation import FREQUENCIES, PIXELS, Parametrisation
 from stylelab.synthesis import STEPS, balance, transfer_batch, transfer_parametrisation
 from stylelab.vgg import VGG, resize
 
+LARGE = 1024  # pixels of the longer side, of which layers see enough to make large forms
+FEWEST = 10  # steps on a level
+
 
 def transfer_coarse_to_fine(
     network: VGG,
     transfers: Sequence[Transfer],
     *,
-    levels: int,
+    levels: int | None = None,
     steps: int = STEPS,
     parametrisation: str | Parametrisation = FREQUENCIES,
     optimiser: str | Optimiser = "lbfgs",
@@ -32,30 +36,21 @@ def transfer_coarse_to_fine(
         network, transfers, parametrisation, optimiser, progress, hooks: as `transfer_batch` takes
             them; it raises the same. A strength stands for the ratio that it has at the largest
             size.
-        levels: how many sizes, each twice the last; each has `steps` steps.
+        levels: how many sizes, each twice the last; each has `steps` steps. None leaves sizes and
+            steps to `schedule`.
 
     Returns:
         The last level's result, with the seconds of all levels.
     """
-    if type(levels) is not int or levels < 1:
-        raise SettingError(f"levels must be a whole number, 1 or more, got {levels!r}")
-    images = [image for one in transfers for image in (one.content, *(s.image for s in one.styles))]
-    images = {id(image): image for image in images}
-    asked = {layer for one in transfers for layer in one.layers}
-    smallest = min(side >> (levels - 1) for i in images.values() for side in i.shape[2:])
-    if smallest < (least := network.min_size(asked)):
-        raise SettingError(
-            f"with {levels} levels the smallest image has a side of {smallest} pixels, and "
-            f"{network.name} needs at least {least}: choose fewer levels or larger images"
-        )
+    each, images = schedule(network, transfers, steps, levels), _images(transfers)
     transfers, seconds, start = [balance(network, one) for one in transfers], 0.0, None
     how = {"parametrisation": parametrisation, "optimiser": optimiser, "hooks": hooks}
-    for level in reversed(range(levels)):
+    for level in reversed(range(len(each))):
         half = {key: _halved(image, level) for key, image in images.items()}
         smaller = [_smaller(one, half) for one in transfers]
         if start is not None:
             start = resize(start, tuple(smaller[0].content.shape[2:]))
-        given = {"steps": steps, "start": start, "progress": progress}
+        given = {"steps": each[-1 - level], "start": start, "progress": progress}
         result = transfer_batch(network, smaller, **given, **how)
         start, seconds = result.images, seconds + result.seconds
         if result.interrupted:
@@ -64,6 +59,42 @@ def transfer_coarse_to_fine(
     if whole is not result.images:  # interrupted: what is kept of the photograph is not enlarged
         whole = transfer_parametrisation(network, transfers, PIXELS).to_image(whole).clamp(0, 1)
     return replace(result, images=whole, seconds=seconds)
+
+
+def schedule(
+    network: VGG, transfers: Sequence[Transfer], steps: int, levels: int | None
+) -> list[int]:
+    """The steps on each level, the smallest first: as many on each of so many `levels`.
+
+    None is for pictures of any size. Up to LARGE pixels there is one level. Above, the smallest
+    has as many pixels as that or fewer, and each level half the steps of the one before it, FEWEST
+    at least: what is large is found already, and only what is fine is new.
+
+    Raises:
+        SettingError: if there would be images too small for the network.
+    """
+    if levels is not None and (type(levels) is not int or levels < 1):
+        raise SettingError(f"levels must be a whole number, 1 or more, got {levels!r}")
+    smallest = min(side for image in _images(transfers).values() for side in image.shape[2:])
+    least = network.min_size({layer for one in transfers for layer in one.layers})
+    if levels is None:
+        longest = max(transfers[0].content.shape[2:])
+        wanted = 1 + max(0, math.ceil(math.log2(longest / LARGE)))
+        count = max([n for n in range(1, wanted + 1) if smallest >> (n - 1) >= least], default=1)
+        return [max(steps >> level, min(steps, FEWEST)) for level in range(count)]
+    if smallest >> (levels - 1) < least:
+        raise SettingError(
+            f"with {levels} levels the smallest image has a side of {smallest >> (levels - 1)} "
+            f"pixels, and {network.name} needs at least {least}: choose fewer levels or larger "
+            "images"
+        )
+    return [steps] * levels
+
+
+def _images(transfers: Sequence[Transfer]) -> dict[int, Tensor]:
+    """Each content and style image once, by its id."""
+    images = [image for one in transfers for image in (one.content, *(s.image for s in one.styles))]
+    return {id(image): image for image in images}
 
 
 def _smaller(one: Transfer, images: Mapping[int, Tensor]) -> Transfer:

@@ -5,6 +5,17 @@ import torch
 from stylelab.errors import SettingError
 
 
+def pick_devices(devices: str) -> list[torch.device]:
+    """The devices in a list such as "cuda:0,cuda:1", as `pick_device` picks each.
+
+    Raises SettingError also for a list with "auto" in it: that is one device by itself.
+    """
+    names = devices.split(",")
+    if len(names) > 1 and "auto" in names:
+        raise SettingError(f"auto chooses one device; name each of several, got {devices!r}")
+    return [pick_device(name.strip()) for name in names]
+
+
 def pick_device(device: str = "auto") -> torch.device:
     """The device called "cpu", "cuda", "cuda:1", "mps" or "auto": CUDA, else MPS, else the CPU.
 

@@ -3,5 +3,6 @@
 from stylelab.engine.checkpoint import keep_in_named_folder
 from stylelab.engine.heap import keep_freed_memory
 from stylelab.engine.memory import warn_if_short
+from stylelab.engine.tiled import InTiles
 
-HOOKS = (keep_freed_memory, keep_in_named_folder, warn_if_short)
+HOOKS = (keep_freed_memory, keep_in_named_folder, warn_if_short, InTiles())

@@ -5,26 +5,32 @@ The estimate counts what is large: feature maps and their gradients, and the opt
 
 import math
 import sys
+from bisect import bisect
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import torch
 from tqdm.auto import tqdm
 
+from stylelab.engine import tiles
 from stylelab.errors import StylelabError
 from stylelab.lbfgs import State, lbfgs
-from stylelab.objective import CPU_PIXELS, Objective
+from stylelab.objective import CPU_PIXELS, ContentTerm, Objective
 from stylelab.optimisation import Optimiser, Run, optimiser_name
 from stylelab.vgg import VGG
 
 GB = 1e9
+LEAST = 128  # side of a tile: in smaller ones, margins take nearly all of the time
 FLOAT = 4
+HISTORY = 20  # pairs (s, y) that L-BFGS keeps, where no other number is asked for
 # What an optimiser holds at the peak, in images: the s and y of L-BFGS's default history, and
 # iterates, gradients, directions, means, and temporary ones. Any other counts as L-BFGS.
-VECTORS = {"lbfgs": 2 * 20 + 15, "adam": 15}
+VECTORS = {"lbfgs": 2 * HISTORY + 15, "adam": 15}
 # Maps held at the peak for each that is computed: features, gradients, copies with an edge.
 MAPS = {"zeros": 1.75, "reflect": 2.7}
+USED = 0.8  # of the free memory, where tiles are chosen by it: an estimate may be wrong
 LOOKING = 4  # maps of the first layers at the peak, where a style is only looked at
 LOADING = 32  # bytes for each pixel of a file while it is decoded
 CGROUP = "/sys/fs/cgroup"
@@ -47,17 +53,47 @@ def needed(
     device: str = "cpu",
     optimiser: Optimiser = lbfgs,
     guided: Iterable[str] = (),
+    targets: Iterable[str] = (),
+    side: int | None = None,
 ) -> float:
     """Bytes, beside the network's, for optimising images of `shape` (N, 3, H, W) at `layers`.
 
-    `guided` has the layer of each term with a guide, which keeps the maps times the guide as well.
+    Args:
+        guided: the layer of each term with a guide, which keeps the maps times the guide as well.
+        targets: the layers whose features are a target, and kept.
+        side: of the tiles that images are evaluated in; None is the whole.
     """
     count, _, height, width = shape
-    pixels = height * width
+    pixels = seen = height * width
     at_once = min(count, max(1, CPU_PIXELS // pixels)) if device == "cpu" else count
-    vectors = 3 * VECTORS.get(optimiser_name(optimiser), VECTORS["lbfgs"]) * count
+    if side is not None:
+        more = 2 * tiles.margin(network, layers)
+        at_once, seen = 1, min(height, side + more) * min(width, side + more)
+    vectors = 3 * _vectors(optimiser) * count
     maps = MAPS[network.padding] * maps_per_pixel(network, layers) + _maps(network, guided)
-    return FLOAT * pixels * (vectors + maps * at_once)
+    return FLOAT * (pixels * (vectors + _maps(network, targets) * count) + seen * maps * at_once)
+
+
+def _vectors(optimiser: Optimiser) -> int:
+    """What an optimiser holds, in images; one of a `functools.partial` with its history."""
+    found = VECTORS.get(optimiser_name(optimiser), VECTORS["lbfgs"])
+    return found + 2 * (getattr(optimiser, "keywords", {}).get("history", HISTORY) - HISTORY)
+
+
+def side_within(memory: float, network: VGG, layers: Iterable[str], *asked: Any) -> int | None:
+    """The side of the largest tiles with which `needed` stays within USED of `memory`.
+
+    None if images need no tiles; LEAST if nothing else is left.
+
+    Args:
+        asked: as `needed` takes it from `shape` on, up to `targets`.
+    """
+    if needed(network, layers, *asked) <= USED * memory:
+        return None
+    grid = tiles.grid_of(network.check_layers(layers))
+    sides = range(-(-LEAST // grid), -(-max(asked[0][2:]) // grid))
+    fitting = bisect(sides, USED * memory, key=lambda n: needed(network, layers, *asked, n * grid))
+    return grid * sides[max(fitting - 1, 0)]
 
 
 def needed_for_files(
@@ -70,7 +106,7 @@ def needed_for_files(
     optimiser: Optimiser = lbfgs,
     style_size: int | None = None,
     starts: Sequence[tuple[int, int]] = (),
-    guided: Iterable[str] = (),
+    **more: Any,
 ) -> tuple[float, tuple[int, int]]:
     """Bytes at the peak of a whole transfer, and its (width, height), from its files' sizes alone.
 
@@ -79,14 +115,15 @@ def needed_for_files(
             start get the content's size.
         size: the longer side that all are resized to; None keeps their sizes.
         style_size: the styles', if it is another.
-        optimiser, guided: as `needed` takes them.
+        optimiser, more: as `needed` takes them.
     """
     width, height = _resized(content, size)
     resized = [math.prod(_resized(sides, style_size or size)) for sides in styles]
     loading = LOADING * max(map(math.prod, (content, *styles, *starts)))
     images = 3 * FLOAT * (width * height * (1 + len(starts)) + sum(resized))
-    run = needed(network, layers, (1, 3, height, width), device, optimiser, guided)
-    looking = FLOAT * LOOKING * network.widths["conv1_1"] * max(resized)
+    run = needed(network, layers, (1, 3, height, width), device, optimiser, **more)
+    looked_at = min(max(resized), 4 * tiles.LOOKING**2)
+    looking = FLOAT * LOOKING * network.widths["conv1_1"] * looked_at
     return max(loading, run, looking) + images, (width, height)
 
 
@@ -121,12 +158,34 @@ def free(device: str) -> float:
     return max(0.0, min(found))
 
 
-def shortage(network: VGG, need: float, sides: tuple[int, int], device: str, count: int = 1) -> str:
+def left(memory: float | None, device: str) -> float:
+    """The bytes that this process may still take: those free, or what is left of `memory`."""
+    there = free(device)
+    if memory is None:
+        return there
+    if device.startswith("cuda"):
+        return min(there, memory - torch.cuda.memory_allocated(device))
+    used = 0.0
+    with suppress(OSError, ValueError, ImportError):
+        import resource
+
+        used = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+    return min(there, memory - used)
+
+
+def shortage(
+    network: VGG,
+    need: float,
+    sides: tuple[int, int],
+    device: str,
+    count: int = 1,
+    there: float | None = None,
+) -> str:
     """A sentence: the bytes that `count` images need, those free, and the largest size that fits.
 
-    `sides` is the (width, height) of the images.
+    `sides` is the (width, height) of the images, `there` the bytes free, where known already.
     """
-    there = free(device)
+    there = max(0.0, free(device) if there is None else there)
     fitting = int(max(sides) * math.sqrt(there / need))
     images = "an image" if count == 1 else f"{count} images"
     return (
@@ -134,6 +193,15 @@ def shortage(network: VGG, need: float, sides: tuple[int, int], device: str, cou
         f"of memory, and {there / GB:.1f} GB are free on {device}; the largest size that fits is "
         f"about {fitting} pixels"
     )
+
+
+def asked_of(run: Run) -> tuple:
+    """What `needed` takes, up to `targets`, for a run with an `Objective`."""
+    terms, device = run.objective.terms, str(run.start.device)
+    guided = [term.layer for term in terms if getattr(term, "guide", None) is not None]
+    targets = [term.layer for term in terms if isinstance(term, ContentTerm)]
+    shape, network = tuple(run.start.shape), run.objective.network
+    return network, run.objective.layers, shape, device, run.optimiser, guided, targets
 
 
 def warn_if_short(run: Run, states: Iterator[State]) -> Iterator[State]:
@@ -147,10 +215,7 @@ def warn_if_short(run: Run, states: Iterator[State]) -> Iterator[State]:
         return
     network, device = run.objective.network, str(run.start.device)
     count, _, height, width = run.start.shape
-    guided = [
-        term.layer for term in run.objective.terms if getattr(term, "guide", None) is not None
-    ]
-    need = needed(network, run.objective.layers, run.start.shape, device, run.optimiser, guided)
+    need = needed(*asked_of(run), getattr(run.objective, "side", None))
     asked = network, need, (width, height), device, count
     if need > free(device):
         tqdm.write(f"stylelab: {shortage(*asked)}", file=sys.stderr)

@@ -17,12 +17,13 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from stylelab.engine.memory import is_memory
+from stylelab.engine import memory
 from stylelab.engine.tiles import Tile, tiles
+from stylelab.errors import SettingError
+from stylelab.lbfgs import State
 from stylelab.objective import Losses, Objective
+from stylelab.optimisation import Run
 from stylelab.vgg import VGG
-
-LEAST = 128  # side of a tile: in smaller ones, margins take nearly all of the time
 
 
 class TiledObjective(Objective):
@@ -59,7 +60,7 @@ class TiledObjective(Objective):
                     return super().value_and_grad(image)
                 return self._value_and_grad(image)
             except (MemoryError, RuntimeError) as error:
-                if not is_memory(error) or not self._shrink(max(image.shape[2:])):
+                if not memory.is_memory(error) or not self._shrink(max(image.shape[2:])):
                     raise
             if image.device.type == "cuda":
                 torch.cuda.empty_cache()
@@ -67,11 +68,10 @@ class TiledObjective(Objective):
     def _shrink(self, longest: int) -> bool:
         """Halve the tiles, if they are not small already."""
         side = min(self.side or longest, longest)
-        if side <= LEAST:
+        if side <= memory.LEAST:
             return False
-        self.side = max(LEAST, side // 2)
-        said = f"stylelab: memory ran out; the work goes on in tiles of {self.side} pixels"
-        tqdm.write(said, file=sys.stderr)
+        self.side = max(memory.LEAST, side // 2)
+        _say(f"memory ran out; the work goes on in tiles of {self.side} pixels")
         return True
 
     def _value_and_grad(self, image: Tensor) -> tuple[Losses, Tensor]:
@@ -152,3 +152,79 @@ class TiledObjective(Objective):
 def _pixels(network: VGG, tile: Tile, one: Tensor) -> Tensor:
     """What a tile sees of an image `(1, 3, H, W)`, on the network's device."""
     return one[:, :, *tile.seen].detach().to(network.device, network.dtype)
+
+
+class InTiles:
+    """A hook (see `stylelab.optimisation`) that has large images evaluated in tiles.
+
+    Give it after a network's own hooks, of which one is a hook like it that tiles nothing but what
+    is too large for the memory:
+
+        transfer(network, content, style, hooks=[*network.hooks, InTiles(1024)])
+
+    Args:
+        side: of a tile, in pixels; None chooses it by the memory.
+        memory: bytes that this process may use; None means what is free.
+        devices: where tiles are computed, several at a time: see `TiledObjective`.
+
+    Attributes:
+        used: the side of the tiles of the latest run; None if that had none.
+    """
+
+    def __init__(
+        self,
+        side: int | None = None,
+        memory: float | None = None,
+        devices: Sequence[torch.device] = (),
+    ) -> None:
+        self.side, self.memory, self.devices = side, memory, tuple(devices)
+        self.used: int | None = None
+
+    def __call__(self, run: Run, states: Iterator[State]) -> Iterator[State]:
+        """Choose tiles for `run`, and say which.
+
+        Raises:
+            SettingError: if tiles are asked for, and a term on a layer cannot be summed over them.
+        """
+        objective = run.objective
+        if isinstance(objective, Objective) and not isinstance(objective, TiledObjective):
+            terms = [term for term in objective.terms if term.layer is not None]
+            unfit = [term.name for term in terms if not hasattr(term, "sums")]
+            if not unfit:
+                run.objective = tiled = self._tiled(run)
+                self.used = tiled.side
+                try:
+                    yield from states
+                finally:
+                    self.used = tiled.side
+                return
+            elif self.side or self.devices:
+                raise SettingError(
+                    f"{unfit[0]} has no `sums` and `from_sums`, which a picture in tiles needs; "
+                    "write them, or ask for no tiles"
+                )
+        yield from states
+
+    def _tiled(self, run: Run) -> TiledObjective:
+        asked, size, side = memory.asked_of(run), tuple(run.start.shape[2:]), self.side
+        why = ""
+        if side is None:
+            there = memory.left(self.memory, str(run.start.device))
+            side, need = memory.side_within(there, *asked), memory.needed(*asked)
+            why = f", as at once they may need {need / 1e9:.1f} GB of {max(there, 0) / 1e9:.1f} GB"
+        network, layers = run.objective.network, run.objective.layers
+        while (count := len(tiles(network, layers, size, side))) < len(self.devices):
+            if side == memory.LEAST:
+                break
+            side = max(memory.LEAST, min(side or max(size), max(size)) // 2)
+        found = TiledObjective(run.objective, side, self.devices)
+        if side is not None and count > 1:
+            where = f" on {len(self.devices)} devices" if len(self.devices) > 1 else ""
+            _say(f"{size[1]} x {size[0]} pixels in {count} tiles of {side} pixels{where}{why}")
+        elif not self.devices:
+            found.side = None
+        return found
+
+
+def _say(message: str) -> None:
+    tqdm.write(f"stylelab: {message}", file=sys.stderr)

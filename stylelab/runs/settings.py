@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from stylelab.description import Transfer
 
 RATE = 0.05  # Adam's, where none is given
+HISTORY = 20  # L-BFGS's
 HEAVIEST = 1e30  # squares and sums of weights stay finite in float32
 
 
@@ -99,13 +100,15 @@ class Settings:
     seed: int = _setting(
         0, "Seed", "seed of the white noise; no effect on other starts", most=2**31 - 1
     )
-    levels: int = _setting(
-        1,
+    levels: int | None = _setting(
+        None,
         "Levels",
         "coarse to fine: N sizes, each twice the last, with all steps on each; 1 is the paper, "
         "3 with 50 steps is quick",
+        kind=int,
         least=1,
         most=16,
+        unset="1 up to 1024 pixels; above, half the steps at each larger size",
     )
     tv_weight: float = _setting(
         0.0,
@@ -152,6 +155,13 @@ class Settings:
         "L-BFGS, as in the paper; or Adam: less memory, about three times the steps",
         choices=("lbfgs", "adam"),
         also="optimizer",
+    )
+    history: int = _setting(
+        HISTORY,
+        "History",
+        "steps that L-BFGS remembers; each takes the memory of two pictures",
+        least=1,
+        most=100,
     )
     learning_rate: float | None = _setting(
         None,
@@ -275,9 +285,11 @@ class Settings:
         from stylelab.optimisation import optimiser_of
 
         optimiser = optimiser_of(self.optimiser)
-        rate = {"learning_rate": self.learning_rate} if self.learning_rate is not None else {}
-        mean = {"average": self.average} if self.average else {}
-        optimiser = partial(optimiser, **rate, **mean) if rate or mean else optimiser
+        given = {"learning_rate": self.learning_rate, "average": self.average or None}
+        if self.optimiser == "lbfgs" and self.history != HISTORY:
+            given["history"] = self.history
+        given = {name: value for name, value in given.items() if value is not None}
+        optimiser = partial(optimiser, **given) if given else optimiser
         return {"parametrisation": self.parametrisation, "optimiser": optimiser}
 
     def as_transfer(self, content: Tensor, style: Tensor | Sequence[Style]) -> Transfer:
