@@ -105,7 +105,7 @@ def curves(
                 f'<text class="what" x="{at:.1f}" y="{TOP + 7}" text-anchor="{side}">'
                 f"{escape(what)}</text>"
             )
-    shown = _thinned(rows)
+    shown, columns = _thinned(rows), 2 if len(names) < 9 else 3
     for i, name in enumerate([*names, "total"]):
         colour = "currentColor" if name == "total" else COLOURS[i % (len(COLOURS) - 1)]
         style = f'stroke="{colour}" stroke-width="{2.2 if name == "total" else 1.3}"'
@@ -117,13 +117,13 @@ def curves(
                 move = "M" if before in (None, step) else "L"
                 path.append(f"{move}{x(step):.1f} {y(math.log10(max(row[name], 10**low))):.1f}")
             before = step if name in row else None
-        column, level = LEFT + WIDE / 2 * (i % 2) - 30, HIGH + 12 + 13 * (i // 2)
+        column, level = 4 + WIDE / columns * (i % columns), HIGH + 12 + 13 * (i // columns)
         parts.append(
             f'<path class="curve" d="{"".join(path)}" {style}/>'
-            f'<path d="M{column} {level - 3.5}h16" {style}/>'
-            f'<text x="{column + 21}" y="{level}">{escape(name)}</text>'
+            f'<path d="M{column:.0f} {level - 3.5}h14" {style}/>'
+            f'<text class="name" x="{column + 18:.0f}" y="{level}">{escape(name)}</text>'
         )
-    below = HIGH + 13 * (len(names) // 2 + 1) + 4
+    below = HIGH + 13 * (len(names) // columns + 1) + 4
     return (
         f'<svg class="curves" role="img" aria-label="{escape(label)}" '
         f'viewBox="0 0 {WIDE} {below}" font-size="10.5">{"".join(parts)}</svg>'

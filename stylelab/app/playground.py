@@ -33,6 +33,7 @@ from stylelab.runs.settings import LIVE, OPTIONS, Settings
 
 INTERVAL = 0.25  # seconds between two updates of the page
 START = Settings(size=256)  # a first picture within a minute
+NO_LOSSES = "The losses are drawn here, step by step."
 STYLE = Path(__file__).parent / "assets" / "playground.css"
 
 
@@ -66,7 +67,7 @@ class Playground(widgets.VBox):
         self._lock = threading.RLock()
         self._message = widgets.HTML().add_class("message")
         self.controls = Controls(settings or START, content, style, self._handler)
-        self.losses = widgets.HTML()
+        self.losses = widgets.HTML(f'<div class="none">{NO_LOSSES}</div>')
         left = widgets.VBox([self.controls, self.losses]).add_class("left")
         for name, widget in self.controls.by_setting.items():
             action = self._change if name in LIVE else self._later
@@ -109,8 +110,8 @@ class Playground(widgets.VBox):
                 steps = now.settings.steps
                 self.progress.max, self.progress.value = max(steps, now.step, 1), now.step
                 self.progress.description = f"Step {now.step} of {steps}"
-            changes = phrases.changes(self._began, now.changes) if self.session else []
-            self.losses.value = curves(now.losses, now.settings.steps, changes)
+                changes = phrases.changes(self._began, now.changes)
+                self.losses.value = curves(now.losses, steps, changes)
 
     def close(self) -> None:
         """Stop the transfer and remove the app from the page."""
@@ -166,7 +167,7 @@ class Playground(widgets.VBox):
         self._keep_ended(before)
         asked = settings.network, settings.pooling
         same = before and (before.settings.network, before.settings.pooling) == asked
-        network = self.session.network if same else None
+        network, self._kept = self.session.network if same else None, None
         style = made.painted.styles(*(each.image for each in made.paintings))
         images = made.content.image, style
         self.session = Session(*images, settings, network=network, device=self.device)

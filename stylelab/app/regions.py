@@ -17,7 +17,9 @@ from stylelab.vgg import resize
 SURFACES = ("photograph", "style", "style 2")
 HOW = (
     "Paint in the large picture. On the photograph: where the style goes. The rest gets style 2, "
-    "or stays as it is. On a painting: where its style is taken from. It counts at the next start."
+    "or stays as it is. On a painting: where its style is taken from. It counts at the next start. "
+    "By keyboard: arrows move the brush, space sets it down and lifts it, E erases, [ and ] change "
+    "its size."
 )
 NEAR = 0.02  # by which two masks may differ from being each other's rest
 
