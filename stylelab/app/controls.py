@@ -20,6 +20,11 @@ from stylelab.vgg import LAYERS, STYLE_LAYERS
 ABSENT = ("levels",)  # a session works at one size
 CONTENT_LAYERS = tuple(layer for layer in LAYERS if layer <= "conv5_1")  # of vgg19-mini
 LIVE_HINT = "These also change a running transfer, as strength, blend and steps do."
+COLOURS = (
+    ("the painting's", "style"),
+    ("the photograph's, exactly", "luminance"),
+    ("the photograph's, by recolouring", "match"),
+)
 GROUPS = ("Paint where the style goes", "Layers, α/β, smoothing", "Network, start, optimiser")
 
 
@@ -50,7 +55,7 @@ class Controls(widgets.VBox):
         local = sorted({settings.network, *filter(networks.is_cached, networks.names())})
         one = [(layer, {layer: 1.0}) for layer in CONTENT_LAYERS]
         own = [("its own", ""), *((name, name) for name in OPTIONS["pooling"].choices)]
-        choices = {"network": local, "content_layers": one, "pooling": own}
+        choices = {"network": local, "content_layers": one, "pooling": own, "colours": COLOURS}
         ends = {"alpha_beta": ("painting", "photograph")}
         self.by_setting = rows = {
             name: knob(option, choices.get(name, option.choices), ends.get(name, ()))
@@ -69,7 +74,7 @@ class Controls(widgets.VBox):
         self.groups = widgets.Accordion(groups, titles=GROUPS)
         parts = [*self.images, text(UPLOAD_LIMIT, "hint")]
         parts += [rows["strength"], words("photograph", "painting"), rows["style_weights"]]
-        parts += [rows["style_scale"], words("fine strokes", "large strokes")]
+        parts += [rows["style_scale"], words("finer", "larger")]
         parts += [rows["colours"], pair("size", "steps"), self.groups]
         super().__init__(parts)
         rows["alpha_beta"].observe(self._enable, "value")
