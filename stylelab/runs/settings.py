@@ -252,7 +252,8 @@ class Settings:
     def goal(self) -> tuple:
         """What the losses and their weights depend on: equal for equal ones."""
         weighed = ("strength", self.strength) if self.alpha_beta is None else self.alpha_beta
-        return weighed, self.content_weights, self.layer_weights, self.tv_weight
+        layers = self.content_weights, self.layer_weights
+        return weighed, *layers, self.tv_weight, self.style_weights
 
     @property
     def dial(self) -> str:
@@ -331,4 +332,5 @@ class Settings:
 
 OPTIONS: dict[str, Option] = {each.name: each.metadata["option"] for each in fields(Settings)}
 # What may change while a transfer runs.
-LIVE = ("strength", "alpha_beta", "content_layers", "style_layers", "steps")
+LIVE = ("strength", "alpha_beta", "style_weights", "content_layers", "style_layers", "tv_weight")
+LIVE += ("steps",)
