@@ -93,6 +93,7 @@ def regions():
         "guided": joined(a, b, soft),
         "pasted": joined(0.6 * a, 0.6 * b + 0.3, sky),
         "kept": joined(photo, b, sky),
+        "gradual": joined(a, b, torch.linspace(1, 0, SIZE)),
     }
     images = {"content": photo, "sky style": sky_style, "ground style": ground_style}
     return {"panels": panels, "images": images}
@@ -181,6 +182,7 @@ BROKEN = [  # figure, how it is broken, which of its claims then fail
     ("regions", renamed(guided="pasted", pasted="guided"), [0, 1, 2]),
     ("regions", replaced("kept", lambda x, _: x + 0.01), [3]),
     ("regions", replaced("kept", photo), [3]),
+    ("regions", replaced("gradual", lambda x, _: x.flip(3)), [4]),
     ("region_sources", renamed(guided="free"), [0, 1]),
     ("region_sources", replaced("guided", top), [1]),
     ("scales", renamed(**{"0.5": "2", "2": "0.5"}), [0, 1]),

@@ -61,13 +61,13 @@ class Sources:
         styles, masks, others = map(len, (self.style, self.content_mask, self.style_mask))
         if others not in (0, masks):
             raise SettingError(
-                f"--content-mask has {masks} files and --style-mask {others}; give as many, in "
-                "pairs, or no --style-mask"
+                f"the numbers of files for --content-mask, {masks}, and --style-mask, {others}, "
+                "differ; give as many, in pairs, or no --style-mask"
             )
         if masks and styles not in (1, masks):
             raise SettingError(
-                f"there are {styles} STYLEs and {masks} masks; give a mask for each STYLE, or one "
-                "STYLE for all masks"
+                f"the numbers of STYLEs, {styles}, and of masks, {masks}, differ; give a mask for "
+                "each STYLE, or one STYLE for all masks"
             )
 
     def record(self) -> dict[str, object]:

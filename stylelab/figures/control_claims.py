@@ -6,6 +6,7 @@ colours (section 5), scale (section 6). `stylelab.figures.claims` has those of t
 
 from collections.abc import Iterator
 
+import torch
 from torch import Tensor
 
 from stylelab.figures import control_measures as of
@@ -106,6 +107,16 @@ def regions(e: Evidence) -> Iterator[Claim]:
         "elsewhere it is painted",
         {"largest difference in the sky": [untouched], "mean of all": [painted]},
         untouched < 1.1 / 255 and painted > 0.02,
+    )
+    left = torch.zeros_like(sky)
+    left[..., : sky.shape[3] // 3] = 1
+    parts = "sky style", "ground style"
+    ends = [[to("gradual", end, part) for part in parts] for end in (left, left.flip(3))]
+    yield Claim(
+        "A soft mask lets one style go over into another: the left third is nearer to the one, the "
+        "right third to the other",
+        {"left third, to each": ends[0], "right third, to each": ends[1]},
+        ends[0][0] < ends[0][1] and ends[1][1] < ends[1][0],
     )
 
 
