@@ -12,6 +12,7 @@ from stylelab.description import Transfer
 from stylelab.engine import coarse_to_fine
 from stylelab.files.local import sha256_of
 from stylelab.images import load_image, read_metadata, save_image
+from stylelab.runs.settings import PRESETS, Settings
 
 
 @pytest.fixture
@@ -270,3 +271,31 @@ def test_other_weights_of_a_network_are_not_taken_for_those_of_the_picture(folde
     assert run("--settings other.png --device cpu") == 2
     assert "made with other weights" in capsys.readouterr().err
     assert run("--settings other.png --network random --device cpu") == 0
+
+
+def test_a_preset_is_settings_over_which_others_hold(folder, made):
+    assert run("photo.png a.png --preset portrait --strength 0.7", *QUICK) == 0
+    assert (made[0].colours, made[0].strength) == ("luminance", 0.7)
+    assert made[0].content_weights == pytest.approx({"conv4_2": 2 / 3, "conv3_2": 1 / 3})
+    kept = record()
+    assert kept["content_layers"] == {"conv3_2": 0.5, "conv4_2": 1.0}
+    assert (kept["colours"], kept["strength"]) == ("luminance", 0.7) and "preset" not in kept
+    Path("out.png").rename("first.png")
+    assert run("--settings first.png --preset keep-colours --colors match", *QUICK) == 0
+    assert (made[1].colours, made[1].strength) == ("match", 0.7)
+    assert run("photo.png a.png --alpha-beta 0.1", *QUICK) == 0
+    Path("out.png").rename("ratio.png")
+    assert run("--settings ratio.png --preset portrait", *QUICK) == 0
+    assert (made[3].alpha_beta, made[3].strength) != (0.1, 0.4) and record()["alpha_beta"] is None
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_differs_from_the_defaults_in_all_that_it_names(name):
+    chosen, plain = Settings(**PRESETS[name]), Settings()
+    assert PRESETS[name] and all(getattr(chosen, k) != getattr(plain, k) for k in PRESETS[name])
+
+
+def test_an_unknown_preset_is_refused(folder, capsys):
+    assert run("photo.png a.png --preset landscape", *QUICK) == 2
+    said = capsys.readouterr().err
+    assert "landscape" in said and "portrait" in said and said.count("\n") == 1

@@ -15,7 +15,7 @@ from stylelab.errors import ImageError, SettingError
 from stylelab.files.local import sha256_of
 from stylelab.objective import shown
 from stylelab.runs.metadata import read_settings
-from stylelab.runs.settings import OPTIONS, Settings
+from stylelab.runs.settings import OPTIONS, PRESETS, Settings
 from stylelab.vgg import VGG
 
 ROLES = ("content", "style", "content_mask", "style_mask", "strokes", "start")
@@ -208,8 +208,12 @@ def _find(name: str) -> Path:
 
 
 def given(arguments: Namespace, files: Sources) -> dict[str, object]:
-    """The settings that the arguments name, with the file of the start where it was found."""
+    """The settings that the arguments name, with the file of the start where it was found.
+
+    They hold over those of a preset.
+    """
     named = {name: getattr(arguments, name) for name in OPTIONS}
     if files.start:
         named["init"] = str(files.start[0].path.absolute())
-    return {name: value for name, value in named.items() if value is not None}
+    preset = PRESETS[arguments.preset] if arguments.preset else {}
+    return preset | {name: value for name, value in named.items() if value is not None}
