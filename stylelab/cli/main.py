@@ -7,7 +7,7 @@ import argparse
 import inspect
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any, NoReturn
 
@@ -26,7 +26,7 @@ from stylelab.cli.arguments import (
 from stylelab.cli.exits import MISUSED, complain, guarded
 from stylelab.distil.recipe import Recipe
 from stylelab.runs.notebooks import PROFILES
-from stylelab.runs.settings import OPTIONS
+from stylelab.runs.settings import OPTIONS, PRESETS
 
 ABOUT = """\
 Image Style Transfer Using Convolutional Neural Networks (Gatys, Ecker, Bethge 2016), figure by
@@ -125,6 +125,9 @@ def _transfer(parser: argparse.ArgumentParser) -> None:
     add("-o", "--output", required=True, help="a .png, .tif, .webp or .jpg file", **FILE)
     add_settings(group.add_mutually_exclusive_group().add_argument, "strength", "alpha_beta")
     add_settings(add, "size", "steps", size=size)
+    about = "; ".join(f"{name} is {_as_flags(values)}" for name, values in PRESETS.items())
+    about = f"settings for a purpose, over which others hold: {about}"
+    add("--preset", choices=tuple(PRESETS), help=about)
     add = parser.add_argument_group("method").add_argument
     names = (
         "network",
@@ -177,6 +180,16 @@ def _transfer(parser: argparse.ArgumentParser) -> None:
     add("--save-every", type=number(int, 1), metavar="N", help=about)
     about = f"save progress in FILE, which is removed at the end. {CONTINUES} picture"
     add("--checkpoint", help=about, **FILE)
+
+
+def _as_flags(settings: Mapping[str, Any]) -> str:
+    """Settings as they are written on the command line."""
+    flags = []
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            value = ",".join(f"{layer}={weight:g}" for layer, weight in value.items())
+        flags.append(f"--{name.replace('_', '-')} {value}")
+    return " ".join(flags)
 
 
 def _saved_settings(images: Sequence[argparse.Action]) -> type[argparse.Action]:

@@ -15,7 +15,7 @@ from stylelab.errors import ImageError, SettingError
 from stylelab.files.local import sha256_of
 from stylelab.objective import shown
 from stylelab.runs.metadata import read_settings
-from stylelab.runs.settings import OPTIONS, Settings
+from stylelab.runs.settings import OPTIONS, PRESETS, Settings
 from stylelab.vgg import VGG
 
 ROLES = ("content", "style", "content_mask", "style_mask", "strokes", "start")
@@ -61,13 +61,13 @@ class Sources:
         styles, masks, others = map(len, (self.style, self.content_mask, self.style_mask))
         if others not in (0, masks):
             raise SettingError(
-                f"--content-mask has {masks} files and --style-mask {others}; give as many, in "
-                "pairs, or no --style-mask"
+                f"the numbers of files for --content-mask, {masks}, and --style-mask, {others}, "
+                "differ; give as many, in pairs, or no --style-mask"
             )
         if masks and styles not in (1, masks):
             raise SettingError(
-                f"there are {styles} STYLEs and {masks} masks; give a mask for each STYLE, or one "
-                "STYLE for all masks"
+                f"the numbers of STYLEs, {styles}, and of masks, {masks}, differ; give a mask for "
+                "each STYLE, or one STYLE for all masks"
             )
 
     def record(self) -> dict[str, object]:
@@ -208,8 +208,12 @@ def _find(name: str) -> Path:
 
 
 def given(arguments: Namespace, files: Sources) -> dict[str, object]:
-    """The settings that the arguments name, with the file of the start where it was found."""
+    """The settings that the arguments name, with the file of the start where it was found.
+
+    They hold over those of a preset.
+    """
     named = {name: getattr(arguments, name) for name in OPTIONS}
     if files.start:
         named["init"] = str(files.start[0].path.absolute())
-    return {name: value for name, value in named.items() if value is not None}
+    preset = PRESETS[arguments.preset] if arguments.preset else {}
+    return preset | {name: value for name, value in named.items() if value is not None}

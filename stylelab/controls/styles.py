@@ -73,8 +73,8 @@ def weighed(style: Tensor | Sequence[Style], weights: Sequence[float]) -> Tensor
     styles = list(style) if isinstance(style, Sequence) else [Style(style)]
     if len(styles) != len(weights):
         raise SettingError(
-            f"style_weights has {len(weights)} numbers and there are {len(styles)} styles or "
-            "regions; give a number for each"
+            "style_weights needs one number for each style or region, of which there "
+            f"{'is' if len(styles) == 1 else 'are'} {len(styles)}; got {len(weights)}"
         )
     return [replace(each, weight=one) for each, one in zip(styles, weights, strict=True)]
 
