@@ -286,7 +286,7 @@ def test_every_setting_is_a_flag_with_one_default(folder, monkeypatch):
         "convention": "caffe",
     }
     for name in set(OPTIONS) - {"network", "size", "steps", "levels"}:
-        more = ("--optimizer", "adam") if name == "learning_rate" else ()
+        more = ("--optimizer", "adam") if name in ("learning_rate", "average") else ()
         assert transfer(f"--{name.replace('_', '-')}", texts.get(name, "3"), *more) == 0
         default, changed = Settings().as_dict()[name], made[-1].as_dict()[name]
         assert changed != default
