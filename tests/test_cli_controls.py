@@ -299,3 +299,20 @@ def test_an_unknown_preset_is_refused(folder, capsys):
     assert run("photo.png a.png --preset landscape", *QUICK) == 2
     said = capsys.readouterr().err
     assert "landscape" in said and "portrait" in said and said.count("\n") == 1
+
+
+def test_a_mean_of_adams_pictures_and_what_of_a_style_is_matched(folder, capsys):
+    """The record has both, and --settings takes them; L-BFGS in its place drops the mean."""
+    command = "photo.png a.png --style-loss wasserstein --optimizer adam"
+    assert run(command, *QUICK, "--steps", "5") == 0
+    best = load_image("out.png")
+    assert run(f"{command} --average 0.9", *QUICK, "--steps", "5") == 0
+    mean = load_image("out.png")
+    assert not torch.equal(best, mean) and record()["style_loss"] == "wasserstein"
+    Path("out.png").rename("kept.png")
+    assert run("--settings kept.png --device cpu") == 0
+    assert torch.equal(load_image("out.png"), mean)
+    assert run("--settings kept.png --optimizer lbfgs --device cpu") == 0
+    assert record()["average"] == 0
+    assert run("photo.png a.png --average 0.9", *QUICK) == 2
+    assert "average is Adam's" in capsys.readouterr().err
