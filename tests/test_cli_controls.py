@@ -12,7 +12,8 @@ from stylelab.description import Transfer
 from stylelab.engine import coarse_to_fine
 from stylelab.files.local import sha256_of
 from stylelab.images import load_image, read_metadata, save_image
-from stylelab.runs.settings import PRESETS, Settings
+from stylelab.runs.presets import PRESETS
+from stylelab.runs.settings import Settings
 
 
 @pytest.fixture

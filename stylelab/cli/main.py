@@ -26,7 +26,8 @@ from stylelab.cli.arguments import (
 from stylelab.cli.exits import MISUSED, complain, guarded
 from stylelab.distil.recipe import Recipe
 from stylelab.runs.notebooks import PROFILES
-from stylelab.runs.settings import OPTIONS, PRESETS
+from stylelab.runs.presets import PRESETS
+from stylelab.runs.settings import OPTIONS
 
 ABOUT = """\
 Image Style Transfer Using Convolutional Neural Networks (Gatys, Ecker, Bethge 2016), figure by

@@ -15,7 +15,8 @@ from stylelab.errors import ImageError, SettingError
 from stylelab.files.local import sha256_of
 from stylelab.objective import shown
 from stylelab.runs.metadata import read_settings
-from stylelab.runs.settings import OPTIONS, PRESETS, Settings
+from stylelab.runs.presets import PRESETS
+from stylelab.runs.settings import OPTIONS, Settings
 from stylelab.vgg import VGG
 
 ROLES = ("content", "style", "content_mask", "style_mask", "strokes", "start")

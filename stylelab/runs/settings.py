@@ -331,17 +331,6 @@ class Settings:
 
 
 OPTIONS: dict[str, Option] = {each.name: each.metadata["option"] for each in fields(Settings)}
-# Good starting points by name, each better for its purpose than the defaults, by eye on four pairs.
-# Faces need the colour of skin, and their features: a second, shallower content layer, and a little
-# less of the painting.
-PRESETS: dict[str, dict[str, Any]] = {
-    "keep-colours": {"colours": "luminance"},
-    "portrait": {
-        "colours": "luminance",
-        "strength": 0.4,
-        "content_layers": {"conv4_2": 1.0, "conv3_2": 0.5},
-    },
-}
 # What may change while a transfer runs.
 LIVE = ("strength", "alpha_beta", "style_weights", "content_layers", "style_layers", "tv_weight")
 LIVE += ("steps",)
