@@ -1,4 +1,6 @@
-"""Good starting points by name, each better for its purpose than the defaults, by eye on four pairs.
+"""Good starting points by name, each better for its purpose than the defaults.
+
+That was judged by eye, on four pairs of images.
 
 Faces need the colour of skin, and their features: a second, shallower content layer, and a little
 less of the painting.
