@@ -114,6 +114,8 @@ class _History:
 
     def clear(self, images: Tensor) -> None:
         """Empty the history of the images in the mask `(N, 1)`."""
+        if images.device.type == "cpu" and not images.any():  # asking a GPU would wait for it
+            return
         self.pairs.masked_fill_(images[..., None, None], 0.0)
         self.products.masked_fill_(images[..., None], 0.0)
         self.scale = self.scale.masked_fill(images, 0.0)
@@ -212,7 +214,7 @@ def lbfgs(
         direction = direction * torch.where(length > 0, moved / length, 0.0)  # 0: at a minimum
         trial = s.x + direction
         new_terms, loss, gradient = evaluate(trial)
-        finite = gradient.isfinite().all(1, keepdim=True)
+        finite = gradient.abs().amax(1, keepdim=True).isfinite()  # amax keeps NaN
         accepted = (loss <= s.recent.amax(1, keepdim=True)) & finite
         pairs.push(direction, gradient - s.gradient, accepted)
         s.refused = torch.where(accepted, 0, s.refused + 1)

@@ -73,7 +73,7 @@ def train(teacher: VGG, images: Path, output: Path, recipe: Recipe) -> VGG:
     rates = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: schedule(step, recipe))
 
     def average(mean: Tensor, new: Tensor, count: Tensor) -> Tensor:
-        decay = min(recipe.average_decay, (1 + int(count)) / (3 + int(count)))  # forgets the start
+        decay = ((1 + count) / (3 + count)).clamp(max=recipe.average_decay)  # forgets the start
         return mean.lerp(new, 1 - decay)
 
     averaged = torch.optim.swa_utils.AveragedModel(matching, avg_fn=average)
