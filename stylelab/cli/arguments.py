@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -75,6 +76,15 @@ def device(text: str) -> str:
 
     pick_device(text)
     return text
+
+
+@argument
+def resource(text: str) -> tuple[str, float]:
+    """A resource of a worker and how much of it, such as GPU=1."""
+    name, _, amount = text.partition("=")
+    if not re.fullmatch(r"[\w.-]+", name):
+        raise SettingError(f"a resource is a name and a number, such as GPU=1; got {text!r}")
+    return name, Option(float, "", "", most=1e15).read(amount, name)
 
 
 def add_settings(

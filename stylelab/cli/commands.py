@@ -22,9 +22,13 @@ def figures(arguments: Namespace) -> int:
         output=arguments.output,
         notebooks=arguments.notebooks,
         jobs=arguments.jobs,
+        scheduler=arguments.scheduler,
+        resources=dict(arguments.resources),
         force=arguments.force,
         checkpoint=arguments.checkpoint,
     )
+    if not outcomes:
+        return complain("interrupted before the first notebook", INTERRUPTED)
     folder, failed = outcomes[0].path.parent, sum(bool(outcome.error) for outcome in outcomes)
     if any(outcome.interrupted for outcome in outcomes):
         return complain(f"interrupted; what was finished before is in {folder}", INTERRUPTED)

@@ -5,14 +5,24 @@ PyTorch is imported where it is used, so that `stylelab --help` answers at once.
 
 import argparse
 import inspect
+import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from typing import Any, NoReturn
 
 from stylelab import __version__
-from stylelab.cli.arguments import add_settings, device, network, number, path, size, start
+from stylelab.cli.arguments import (
+    add_settings,
+    device,
+    network,
+    number,
+    path,
+    resource,
+    size,
+    start,
+)
 from stylelab.cli.exits import MISUSED, complain, guarded
 from stylelab.distil.recipe import Recipe
 from stylelab.runs.notebooks import PROFILES
@@ -179,9 +189,22 @@ def _figures(parser: argparse.ArgumentParser) -> None:
         "OMP_NUM_THREADS is set (default: 1)"
     )
     add("--jobs", type=number(int, 1, 1024), default=1, metavar="N", help=about)
+    _cluster(add)
     about = f"save the progress of each optimisation in the output folder. {CONTINUES} figures"
     add("--checkpoint", action="store_true", help=about)
     add("--notebooks", help="(default: those of the repository)", **FOLDER)
+
+
+def _cluster(add: Callable[..., object]) -> None:
+    """The options of a Dask cluster."""
+    about = (
+        "the address of a Dask scheduler whose workers do the work, such as tcp://HOST:8786, or "
+        "local to start a cluster of --jobs workers here (default: DASK_SCHEDULER_ADDRESS if set)"
+    )
+    where = os.environ.get("DASK_SCHEDULER_ADDRESS") or None
+    add("--scheduler", default=where, metavar="ADDRESS", help=about)
+    about = "what a worker must offer to be given work, such as GPU=1"
+    add("--resources", type=resource, nargs="+", default=[], metavar="NAME=N", help=about)
 
 
 def _verify(parser: argparse.ArgumentParser) -> None:
