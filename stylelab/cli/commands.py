@@ -5,6 +5,7 @@ from pathlib import Path
 
 from stylelab import gallery
 from stylelab import networks as nets
+from stylelab.cli.batch import batch  # noqa: F401  # a command
 from stylelab.cli.exits import FAILED, INTERRUPTED, complain, say
 from stylelab.cli.transfer import transfer  # noqa: F401  # a command
 from stylelab.errors import DownloadError, SettingError, StylelabError

@@ -5,24 +5,26 @@ PyTorch is imported where it is used, so that `stylelab --help` answers at once.
 
 import argparse
 import inspect
-import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any, NoReturn
 
 from stylelab import __version__
 from stylelab.cli.arguments import (
+    DEVICE,
+    FILE,
+    FOLDER,
+    add_cluster,
     add_settings,
-    device,
     network,
     number,
     path,
-    resource,
     size,
     start,
 )
+from stylelab.cli.batch import add_batch
 from stylelab.cli.exits import MISUSED, complain, guarded
 from stylelab.distil.recipe import Recipe
 from stylelab.runs.notebooks import PROFILES
@@ -46,9 +48,6 @@ exit codes:
   figure that does not hold; 2 wrong use, such as an unknown name or a number out of its range;
   130 interrupted (Ctrl-C, or SIGTERM)
 """
-FILE = {"metavar": "FILE", "type": path}
-FOLDER = {"metavar": "FOLDER", "type": path}
-DEVICE = {"metavar": "DEVICE", "type": device, "help": "auto (default), cpu, cuda, cuda:1 or mps"}
 CONTINUES = "After an interruption the same command continues from there and ends with the same"
 
 
@@ -85,7 +84,16 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser("stylelab", description=ABOUT, epilog=EXAMPLES, formatter_class=raw)
     parser.add_argument("--version", action="version", version=f"stylelab {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
-    for add_arguments in (_transfer, _figures, _verify, _fetch, _networks, _lecture, _distil):
+    for add_arguments in (
+        _transfer,
+        _batch,
+        _figures,
+        _verify,
+        _fetch,
+        _networks,
+        _lecture,
+        _distil,
+    ):
         told = inspect.getdoc(add_arguments)
         name, summary = add_arguments.__name__.strip("_"), told.partition("\n")[0]
         add_arguments(commands.add_parser(name, help=summary, description=told))
@@ -156,6 +164,20 @@ def _saved_settings(images: Sequence[argparse.Action]) -> type[argparse.Action]:
     return Saved
 
 
+def _batch(parser: argparse.ArgumentParser) -> None:
+    """Paint many pictures: every photograph in every style, or what a table says.
+
+    Each combination is made once, and what is there already stays, as long as files, settings and
+    network are the same. OUTPUT gets pictures/, with a record beside each picture, a table
+    (table.csv and table.sqlite) and a page to look through (index.html). A picture that fails is a
+    row with the reason; the others are made, and the exit code is 1.
+
+    PLAN is a CSV or TSV file: content and style, and a column for each setting that differs, as
+    alpha_beta. Several values of an option are combined, and hold where PLAN says nothing.
+    """
+    add_batch(parser)
+
+
 def _figures(parser: argparse.ArgumentParser) -> None:
     """Regenerate the paper's figures.
 
@@ -189,22 +211,10 @@ def _figures(parser: argparse.ArgumentParser) -> None:
         "OMP_NUM_THREADS is set (default: 1)"
     )
     add("--jobs", type=number(int, 1, 1024), default=1, metavar="N", help=about)
-    _cluster(add)
+    add_cluster(add)
     about = f"save the progress of each optimisation in the output folder. {CONTINUES} figures"
     add("--checkpoint", action="store_true", help=about)
     add("--notebooks", help="(default: those of the repository)", **FOLDER)
-
-
-def _cluster(add: Callable[..., object]) -> None:
-    """The options of a Dask cluster."""
-    about = (
-        "the address of a Dask scheduler whose workers do the work, such as tcp://HOST:8786, or "
-        "local to start a cluster of --jobs workers here (default: DASK_SCHEDULER_ADDRESS if set)"
-    )
-    where = os.environ.get("DASK_SCHEDULER_ADDRESS") or None
-    add("--scheduler", default=where, metavar="ADDRESS", help=about)
-    about = "what a worker must offer to be given work, such as GPU=1"
-    add("--resources", type=resource, nargs="+", default=[], metavar="NAME=N", help=about)
 
 
 def _verify(parser: argparse.ArgumentParser) -> None:

@@ -4,12 +4,12 @@ import os
 import re
 import shutil
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from stylelab.errors import SettingError, StylelabError
 from stylelab.runs import capacity, uptodate
+from stylelab.runs.folder import only_run_in
 from stylelab.runs.jobs import Job, Outcome, run
 from stylelab.runs.terminal import tell
 
@@ -143,7 +143,7 @@ def run_notebooks(
             raise SettingError(f"no notebook chosen has a parameter {name}; leave it out")
         execute.check_value(name, values[name])
     outcomes: dict[str, Outcome] = {}
-    with _only_run_in(folder) as state:
+    with only_run_in(folder) as state:
         fetch_needed(network, images)
         shared = uptodate.surroundings(network, images, device, is_here=not scheduler)
         prints = {p.stem: uptodate.fingerprint(p, injected[p.stem], shared) for p in chosen}
@@ -176,35 +176,6 @@ def run_notebooks(
                     shutil.rmtree(state / "checkpoints" / outcome.name, ignore_errors=True)
                 _report(outcome, progress)
     return [outcomes[path.stem] for path in chosen if path.stem in outcomes]
-
-
-@contextmanager
-def _only_run_in(folder: Path) -> Iterator[Path]:
-    """The folder of what runs in `folder` keep, locked; its sub-folder `running` is temporary.
-
-    The operating system releases the lock when this process ends, however it ends.
-    """
-    from filelock import FileLock, Timeout  # PyTorch needs it too
-
-    state = folder.resolve() / ".stylelab"
-    try:
-        state.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(state / "lock").acquire(blocking=False)
-    except Timeout:
-        raise StylelabError(
-            f"another run is using {folder}; wait until it ends, or choose another --output"
-        ) from None
-    except OSError as error:
-        raise StylelabError(
-            f"{folder} cannot be made ({error.strerror}); choose another folder with --output"
-        ) from error
-    with lock:
-        shutil.rmtree(state / "running", ignore_errors=True)  # left by a run that was killed
-        (state / "running").mkdir()
-        try:
-            yield state
-        finally:
-            shutil.rmtree(state / "running", ignore_errors=True)
 
 
 # Networks and images bring PyTorch: imported where used, so that `stylelab --help` comes at once.
