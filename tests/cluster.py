@@ -18,15 +18,15 @@ class Cluster:
     def __init__(self, folder: Path) -> None:
         self.folder, self.workers = folder, []
         folder.mkdir(parents=True, exist_ok=True)
-        self._file = folder / "scheduler.json"
-        options = ["--scheduler-file", str(self._file), "--port", "0", "--host", "127.0.0.1"]
+        self.file = folder / "scheduler.json"
+        options = ["--scheduler-file", str(self.file), "--port", "0", "--host", "127.0.0.1"]
         self.scheduler = self._start("scheduler", [*options, "--no-dashboard"])
-        until(lambda: self._file.exists() and self._file.stat().st_size)
+        until(lambda: self.file.exists() and self.file.stat().st_size)
 
     @property
     def address(self) -> str:
         """The scheduler's."""
-        return json.loads(self._file.read_text())["address"]
+        return json.loads(self.file.read_text())["address"]
 
     def add(self, options: Sequence[str] = (), **environment: str) -> subprocess.Popen:
         """Start a worker."""
@@ -35,7 +35,7 @@ class Cluster:
         (home / "tmp").mkdir(parents=True)
         own = {"STYLELAB_CACHE": str(home / "cache"), "TMPDIR": str(home / "tmp")} | environment
         given = ["--nthreads", "1", "--no-dashboard", "--local-directory", str(home)]
-        place = ["--scheduler-file", str(self._file)]
+        place = ["--scheduler-file", str(self.file)]
         self.workers.append(self._start("worker", [*place, *given, *options], home, own))
         return self.workers[-1]
 

@@ -3,12 +3,14 @@
 import csv
 import json
 import re
+import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 import torch
+from browser import browser
 from cluster import running
 
 from stylelab.cli.main import main
@@ -354,6 +356,49 @@ def test_images_of_a_folder_come_in_the_order_of_their_numbers(folder):
     assert [each.name for each in found] == ["2.png", "10.png", "b.png", "storm.jpg"]
     with pytest.raises(ImageError, match="gallery"):
         plan.images_of(["nowhere"])
+
+
+def test_a_worker_with_other_code_ends_the_run_in_one_line(folder, capsys):
+    shutil.copytree(Path(plan.__file__).parents[2], folder / "other" / "stylelab")
+    with open(folder / "other" / "stylelab" / "losses.py", "a") as file:
+        file.write("\n# another version\n")
+    asked = ("--content", "photos/2.png", "--style", "paintings/a.png", "--scheduler")
+    with running(folder / "cluster") as cluster:
+        cluster.add(PYTHONPATH=str(folder / "other"))
+        assert batch(*asked, cluster.address) == 1
+        said = capsys.readouterr().err.splitlines()[-1]
+        assert "has the code of stylelab" in said and said.endswith("install the same on both")
+        assert [row["status"] for row in rows()] == ["not made yet"]
+
+
+def test_a_person_sorts_and_filters_the_sheet(tmp_path):
+    common = {"content": "c.png", "style": "s.png", "width": 4, "height": 3, "status": "done"}
+    made = [
+        {"name": n, "picture": f"pictures/{n}.png", "size": size, "seconds": seconds, **common}
+        for n, size, seconds in (("x", 64, 3.0), ("y", 128, 20.0), ("z", 96, 1.0))
+    ]
+    made.append({**common, "name": "w", "status": "failed", "reason": "it is broken", "size": 7})
+    sheet.write(made, tmp_path / "index.html")
+    with browser() as running:
+        page, faults = running.new_page(), []
+        page.on("pageerror", lambda fault: faults.append(fault))
+        page.goto((tmp_path / "index.html").as_uri())
+
+        def shown() -> list[str]:
+            return [each.inner_text().split()[-1] for each in page.locator("figure b + span").all()]
+
+        assert page.locator("h1").inner_text() == "3 of 4 pictures are made, 1 failed"
+        assert shown() == ["64", "128", "96", "7"]
+        page.select_option("#order", "seconds")
+        assert shown() == ["96", "64", "128", "7"]
+        page.check("#down")
+        assert shown() == ["128", "64", "96", "7"]
+        page.fill("#words", "SIZE 96")
+        assert page.locator("figure:visible").count() == 1
+        page.fill("#words", "")
+        page.check("#failed")
+        assert page.locator("figure:visible").inner_text().startswith("it is broken")
+        assert not faults
 
 
 def test_the_sheet_names_what_differs_and_nothing_else(tmp_path):

@@ -142,14 +142,20 @@ def test_a_network_that_is_a_file_must_be_the_same_on_the_worker(cluster, tmp_pa
         file.unlink(missing_ok=True)
 
 
-@pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "nonsense", "tcp://[", "udp://x:1"])
+@pytest.mark.parametrize("address", ["nonsense", "tcp://[", "udp://x:1", "x.json"])
 def test_a_scheduler_that_is_not_there_is_one_line(address):
     with (
-        pytest.raises(StylelabError, match="no Dask scheduler answers at") as caught,
+        pytest.raises(StylelabError, match=r"no Dask scheduler answers at|x\.json") as caught,
         workers(1, scheduler=address),
     ):
         pass
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
+
+
+def test_a_port_where_nobody_listens_is_one_line():
+    with pytest.raises(StylelabError, match="no Dask scheduler answers at tcp://127") as caught:
+        workers(1, scheduler="tcp://127.0.0.1:9").__enter__()
+    assert "\n" not in str(caught.value)
 
 
 def test_a_scheduler_that_goes_away_is_one_line_and_the_run_ends(tmp_path):
@@ -165,7 +171,7 @@ def test_a_scheduler_that_goes_away_is_one_line_and_the_run_ends(tmp_path):
 def test_a_worker_with_other_versions_ends_the_run_in_one_line(cluster, monkeypatch):
     monkeypatch.setattr(collect, "surroundings", lambda: {"torch": "1.0"})
     with (
-        workers(1, scheduler=cluster.address) as found,
+        workers(1, scheduler=str(cluster.file)) as found,
         pytest.raises(collect.NoWorkers, match=r"the worker .* has torch 2.*has 1\.0") as caught,
     ):
         results(found, [1], work)

@@ -73,6 +73,7 @@ class Cluster:
         command = [sys.executable, "-m", "dask", kind, *options, "--no-dashboard"]
         places = (str(ROOT), os.environ.get("PYTHONPATH", ""))
         own = {"PYTHONPATH": os.pathsep.join(filter(None, places))}
+        own["DASK_DISTRIBUTED__ADMIN__LOW_LEVEL_LOG_LENGTH"] = "1"  # as docs/scaling.md says
         with open(self.folder / "log", "a") as log:
             return subprocess.Popen(
                 command, cwd=self.folder, env=os.environ | own, stdout=log, stderr=log

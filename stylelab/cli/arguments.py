@@ -137,7 +137,8 @@ def add_cluster(add: Callable[..., object]) -> None:
     """Add the options of a Dask cluster."""
     about = (
         "the address of a Dask scheduler whose workers do the work, such as tcp://HOST:8786, or "
-        "local to start a cluster of --jobs workers here (default: DASK_SCHEDULER_ADDRESS if set)"
+        "the JSON file with it; local starts a cluster of --jobs workers here (default: "
+        "DASK_SCHEDULER_ADDRESS if set)"
     )
     where = os.environ.get("DASK_SCHEDULER_ADDRESS") or None
     add("--scheduler", default=where, metavar="ADDRESS", help=about)

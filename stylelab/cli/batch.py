@@ -14,7 +14,7 @@ from stylelab.cli.arguments import (
     path,
     start_or_previous,
 )
-from stylelab.cli.exits import complain, say
+from stylelab.cli.exits import INTERRUPTED, complain, say
 from stylelab.errors import SettingError, StylelabError
 from stylelab.runs.batch import plan
 from stylelab.runs.settings import OPTIONS
@@ -53,15 +53,12 @@ def batch(arguments: Namespace) -> int:
     output = Path(arguments.output)
     from stylelab.runs.batch.run import DONE, FAILED, run_batch  # brings PyTorch
 
-    ended = run_batch(
-        pictures,
-        output,
-        jobs=arguments.jobs,
-        scheduler=arguments.scheduler,
-        resources=dict(arguments.resources),
-        device=arguments.device,
-        force=arguments.force,
-    )
+    names = ("jobs", "scheduler", "device", "force")
+    options = {name: getattr(arguments, name) for name in names}
+    try:
+        ended = run_batch(pictures, output, resources=dict(arguments.resources), **options)
+    except KeyboardInterrupt:
+        return complain(f"interrupted; what was finished before is in {output}", INTERRUPTED)
     failed = sum(each.status == FAILED for each in ended)
     made = sum(each.status == DONE and each.is_new for each in ended)
     there = len(ended) - made - failed

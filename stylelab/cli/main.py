@@ -38,6 +38,7 @@ EXAMPLES = """\
 examples:
   stylelab transfer photo.jpg painting.jpg -o out.png
   stylelab transfer pagoda swirling_night -o out.png --strength 0.7
+  stylelab batch --content photos/ --style paintings/ -o out
   stylelab figures                          all figures, offline, in minutes on a laptop
   stylelab figures 02 --profile smoke       one of them, tiny, to see that everything works
   stylelab verify build/quick-vgg19-mini    do they show what the paper says?

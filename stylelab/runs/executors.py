@@ -4,6 +4,7 @@ All three are a `concurrent.futures.Executor`, and any other will do. Dask is im
 cluster.
 """
 
+import json
 import os
 import platform
 import signal
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from multiprocessing import parent_process
 from multiprocessing.context import SpawnContext
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Any
 
 from stylelab.errors import SettingError, StylelabError
@@ -24,7 +26,11 @@ from stylelab.runs.terminal import tell
 
 LOCAL = "local"  # in place of a scheduler's address: a Dask cluster on this computer
 PATIENCE = 30.0  # seconds that an interrupted process is given to end its kernel
-AHEAD = 100  # jobs at a scheduler at one time, of which it finds the workers
+CARRYING = {  # Dask's configuration, for jobs that carry photographs
+    "distributed.admin.large-graph-warning-threshold": "1 GiB",
+    "distributed.admin.low-level-log-length": 1,  # or the last thousand stay in memory
+}
+AHEAD = 200  # jobs at a scheduler at one time, twice as many as workers that want one
 
 
 @dataclass(frozen=True)
@@ -59,7 +65,8 @@ def workers(
 
     Args:
         count: how many at the same time on this computer; a scheduler has workers of its own.
-        scheduler: the address of a Dask scheduler, such as "tcp://HOST:8786", or "local".
+        scheduler: the address of a Dask scheduler, such as "tcp://HOST:8786", the JSON file that it
+            wrote it to, or "local".
         resources: what a worker must offer to be given a job, such as {"GPU": 1}.
         environment: variables of the processes of this computer.
 
@@ -179,10 +186,11 @@ def _dask(scheduler: str, resources: dict[str, float], count: int) -> Iterator[E
     except ModuleNotFoundError:
         raise StylelabError("--scheduler needs Dask: pip install 'stylelab[cluster]'") from None
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters we say in one line
-    quietly = {"distributed.admin.large-graph-warning-threshold": "1 GiB"}  # photographs are large
     with ExitStack() as stack:
-        stack.enter_context(dask.config.set(quietly))
+        stack.enter_context(dask.config.set(CARRYING))
         where: Any = scheduler
+        if scheduler.endswith(".json"):
+            where = _address_in(scheduler)
         if scheduler == LOCAL:
             one_each = {"n_workers": count, "threads_per_worker": 1, "resources": resources}
             where = stack.enter_context(LocalCluster(**one_each, memory_limit=0))
@@ -205,6 +213,14 @@ def _dask(scheduler: str, resources: dict[str, float], count: int) -> Iterator[E
         finally:
             with suppress(Exception):  # of a scheduler that is gone
                 executor.shutdown(wait=False)
+
+
+def _address_in(file: str) -> str:
+    """The address in the file that `dask scheduler --scheduler-file` writes."""
+    try:
+        return str(json.loads(Path(file).read_text(encoding="utf-8"))["address"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise StylelabError(f"{file} is not there, or not a scheduler's file") from None
 
 
 def _offered(client: Any, resources: Mapping[str, float]) -> bool:

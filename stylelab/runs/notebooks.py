@@ -220,4 +220,5 @@ def _report(outcome: Outcome, progress: bool) -> None:
     if progress:
         tell(f"{outcome.name:<36}{said}")
     if outcome.error:
-        tell(textwrap.indent(f"{outcome.error}\nkept as {outcome.path}", "    "))
+        kept = f"\nkept as {outcome.path}" if outcome.path.exists() else ""
+        tell(textwrap.indent(outcome.error + kept, "    "))
