@@ -9,10 +9,12 @@ from torch import Tensor
 from stylelab.controls.colours import MODES
 from stylelab.controls.styles import HEAVIEST, Style, as_styles
 from stylelab.errors import SettingError, check_number
-from stylelab.objective import RANGE, weights_of
+from stylelab.objective import RANGE
+from stylelab.rows import weights_of
 from stylelab.vgg import CONTENT_LAYER, STYLE_LAYERS, check_image, check_same_aspect
 
 STARTS = ("content", "style", "noise")
+OBJECTIVES = ("means", "authors")
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +38,8 @@ class Transfer:
         range_weight: weight of pixels that leave [0, 1], over alpha + beta; 0 in the paper.
         colours: "style"; or the photograph's, by "luminance" or by "match": see
             `stylelab.controls.colours`.
+        objective: "means", weighed by strength or ratio; or that of the "authors"' released code,
+            for a network that is not rescaled (`stylelab.synthesis.as_released`).
 
     Raises:
         SettingError: for an image that is not such a tensor, or a value out of range.
@@ -52,6 +56,7 @@ class Transfer:
     tv_weight: float = 0.0
     range_weight: float = RANGE
     colours: str = "style"
+    objective: str = "means"
 
     def __post_init__(self) -> None:
         check_image(self.content, "content")
@@ -70,6 +75,11 @@ class Transfer:
         if self.colours not in MODES:
             known = ", ".join(MODES)
             raise SettingError(f"colours must be one of {known}, got {self.colours!r}")
+        if self.objective not in OBJECTIVES:
+            known = ", ".join(OBJECTIVES)
+            raise SettingError(f"objective must be one of {known}, got {self.objective!r}")
+        if self.objective == "authors" and self.strength != type(self).strength:
+            raise SettingError("the objective authors has no strength; use alpha_beta instead")
         check_number(self.seed, "seed", 2**63 - 1, whole=True)
 
     @property

@@ -36,7 +36,7 @@ def load_image(path: str | os.PathLike[str], size: int | None = None) -> Tensor:
         ImageError: if the file is missing, damaged, too large or not an image.
         SettingError: if `size` is not a whole number of at least 1.
     """
-    image = torch.from_numpy(decode.read(path)).permute(2, 0, 1)[None].contiguous()
+    image = torch.from_numpy(decode.read(path, size)).permute(2, 0, 1)[None].contiguous()
     return image if size is None else resize(image, size)
 
 
@@ -82,16 +82,15 @@ def save_image(
     if not is_float or shape[-3:-2] != (3,) or shape[:-3] not in ((), (1,)):
         raise ImageError(f"{path}: an image is a float tensor (1, 3, H, W), got {kind} of {shape}")
     image = image.detach().float().cpu().reshape(shape[-3:])
-    if not image.isfinite().all():
+    if not (image.amin() > -torch.inf and image.amax() < torch.inf):  # neither holds for NaN
         raise ImageError(f"{path}: the image holds NaN or infinite pixels and was not saved")
     if alpha is not None:
         if not isinstance(alpha, Tensor) or alpha.shape[:2] != (1, 1) or alpha.dim() != 4:
             raise ImageError(f"{path}: alpha must be a tensor (1, 1, H, W)")
         image = torch.cat([image, resize(alpha.detach().float().cpu(), tuple(image.shape[1:]))[0]])
-    pixels = (image.clamp(0, 1) * (2**bits - 1)).round().permute(1, 2, 0).contiguous().numpy()
-    encoder = encode.ENCODERS[path.suffix.lower()]
+    pixels, encoder = encode.rounded(image.numpy(), bits), encode.ENCODERS[path.suffix.lower()]
     with atomic(path, ImageError) as temporary:
-        temporary.write_bytes(encoder(pixels.astype(f"uint{bits}"), metadata or {}))
+        temporary.write_bytes(encoder(pixels, metadata or {}))
 
 
 def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:

@@ -57,19 +57,32 @@ def gram_matrix(
     R Gram([F; 1]) R^T, `(N, m, m)`. With a `guide` T `(N or 1, H, W)` it is the matrix of T F and,
     with a readout, of [T F; T]: the map of ones is guided as the others are.
     """
-    rows = features.permute(0, 2, 3, 1).flatten(1, 2)  # F^T: a position each, its maps together
-    if guide is not None:
-        guide = guide.flatten(1)[..., None]
-        rows = rows * guide
-    gram = _Gram.apply(rows)
-    if readout is None:
-        return gram
+    if readout is not None:
+        return readout @ moments(features, guide) @ readout.mT
+    return _Gram.apply(_rows(features, guide)[0])
+
+
+def moments(features: Tensor, guide: Tensor | None = None) -> Tensor:
+    """The Gram matrix of [F; 1], or of [T F; T] with a `guide`, `(N, C + 1, C + 1)`.
+
+    Its last column has the sum of each map, and of the ones. Mean and covariance come from it.
+    """
+    rows, guide = _rows(features, guide)
     sums = rows.sum(1)[..., None] if guide is None else rows.mT @ guide
     positions = torch.full_like(sums[:, :1], rows.shape[1])
     if guide is not None:
         positions = (guide.mT @ guide).expand_as(positions)
-    gram = torch.cat([torch.cat([gram, sums], 2), torch.cat([sums.mT, positions], 2)], 1)
-    return readout @ gram @ readout.mT
+    upper = torch.cat([_Gram.apply(rows), sums], 2)
+    return torch.cat([upper, torch.cat([sums.mT, positions], 2)], 1)
+
+
+def _rows(features: Tensor, guide: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """F^T, a position each with its maps together, times the guide; and the guide as a column."""
+    rows = features.permute(0, 2, 3, 1).flatten(1, 2)
+    if guide is None:
+        return rows, None
+    guide = guide.flatten(1)[..., None]
+    return rows * guide, guide
 
 
 class _Gram(torch.autograd.Function):

@@ -14,13 +14,14 @@ from types import SimpleNamespace
 import torch
 from torch import Tensor, nn
 
-from stylelab import gallery
-from stylelab.engine import winograd
+from stylelab import gallery, vgg
 from stylelab.engine.hooks import HOOKS
-from stylelab.errors import NetworkError
+from stylelab.engine.precision import Convolution
+from stylelab.engine.tiles import in_tiles
+from stylelab.errors import NetworkError, SettingError
 from stylelab.files import download, local, weights
-from stylelab.files.weights import build_network
-from stylelab.vgg import VGG, VGG19_WIDTHS, mean_activations, rescale
+from stylelab.files.weights import CONVENTIONS, build_network, imagenet_input
+from stylelab.vgg import VGG, VGG19_WIDTHS, mean_activations
 
 PHOTOGRAPHS = ("pagoda", "coffee", "cat", "astronaut")  # show what a mean activation is, at 256 px
 
@@ -80,26 +81,44 @@ def fetch(name: str) -> Path:
 
 
 @torch.inference_mode(False)
-def load(name: str, *, pooling: str | None = None, device: str | torch.device = "cpu") -> VGG:
+def load(
+    name: str,
+    *,
+    pooling: str | None = None,
+    convention: str | None = None,
+    rescale: bool = True,
+    device: str | torch.device = "cpu",
+    precision: str = "float32",
+) -> VGG:
     """A frozen network, ready to use.
 
-    It is rescaled so that each filter's mean activation over a few photographs is 1 (section 2).
-    `vgg19-mini` has that scale in its readouts; `random` is left as it is made, at about that.
-
     Args:
-        name: a name out of `names()`, `random:SEED`, or the path of a weights file. A file's input
-            convention is torchvision's, unless its hash is that of a network known by name.
+        name: a name out of `names()`, `random:SEED`, or the path of a weights file.
         pooling: "avg" or "max"; None is the file's own, or "avg" as in the paper.
+        convention: "torchvision" or "caffe", the input convention of a file of yours. None is the
+            file's own if it has one, Caffe's for a copy of `vgg19-caffe`, or torchvision's.
+        rescale: make each filter's mean activation over a few photographs 1 (section 2); False
+            leaves the weights as they were trained. `vgg19-mini` has that scale in its readouts in
+            any case, and `random` is always left as it is made, at about that.
         device: where its weights are put.
+        precision: of its convolutions, as `stylelab.engine.precision` names them.
 
     Raises:
-        NetworkError: for an unknown name, or a file that is not what it should be.
+        NetworkError: for an unknown name, a file that is not what it should be, or a convention
+            for weights that have their own.
+        SettingError: for an unknown pooling, convention or precision.
         DownloadError: for weights that cannot be downloaded.
     """
-    if name == "random" or name.startswith("random:"):
+    convolution = Convolution(precision, device)
+    known, is_random = name in sources(), name == "random" or name.startswith("random:")
+    if convention not in (None, *CONVENTIONS):
+        choices = ", ".join(CONVENTIONS)
+        raise SettingError(f"convention must be one of {choices}, got {convention!r}")
+    if convention and (known or is_random):
+        raise NetworkError(f"network {name} has its own input convention; leave out convention")
+    if is_random:
         network = _random(name, pooling or "avg")
     else:
-        known = name in sources()
         if known and sources()[name].url:
             for photograph in PHOTOGRAPHS:  # before a long download, not after it
                 gallery.path(photograph)
@@ -107,28 +126,22 @@ def load(name: str, *, pooling: str | None = None, device: str | torch.device = 
         if not known and not where.exists():
             info(name)  # says which names there are
         tensors, header = weights.read_weights(where)
-        digest = local.sha256_of(where)
+        digest = sources()[name].sha256 if known else ""  # which `fetch` has verified
+        if len(digest) < 64:
+            digest = local.sha256_of(where)
+        if convention and {"input.weight", "conv0.weight"} & tensors.keys():
+            raise NetworkError(f"{where} has its own input convention in it; leave out convention")
         caffe = any(s.caffe_input and digest.startswith(s.sha256) for s in sources().values())
-        preprocess = caffe_input() if caffe else imagenet_input()
-        network = build_network(where, tensors, header, preprocess, pooling)
+        used = convention or ("caffe" if caffe else "torchvision")
+        network = build_network(where, tensors, header, CONVENTIONS[used](), pooling)
         network.name, network.sha256 = name if known else where.stem, digest
-        if not header:
-            kept = local.cache_dir() / f"activations-{digest[:16]}-{network.pooling}.safetensors"
-            rescale(network, weights.cached(kept, lambda: _means_over_photographs(network)))
-    network.convolution, network.hooks = winograd.Convolution(), HOOKS
+        if rescale and header.get("as_trained", not header):
+            kept = f"activations-{digest[:16]}-{network.pooling}-{used}.safetensors"
+            kept = local.cache_dir() / kept
+            vgg.rescale(network, weights.cached(kept, lambda: _means_over_photographs(network)))
+    network.convolution, network.hooks = convolution, HOOKS
+    network.pieces = in_tiles
     return network.to(device, memory_format=torch.channels_last).eval()
-
-
-def imagenet_input() -> dict[str, Tensor]:
-    """torchvision's preprocessing as weights of a 1x1 convolution: (rgb - mean) / deviation."""
-    mean, deviation = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
-    return {"weight": torch.diag(1 / deviation).reshape(3, 3, 1, 1), "bias": -mean / deviation}
-
-
-def caffe_input() -> dict[str, Tensor]:
-    """Caffe's preprocessing as weights of a 1x1 convolution: 255 bgr - mean."""
-    weight = 255 * torch.eye(3).flip(0).reshape(3, 3, 1, 1)
-    return {"weight": weight, "bias": -torch.tensor([103.939, 116.779, 123.68])}
 
 
 def _means_over_photographs(network: VGG) -> dict[str, Tensor]:

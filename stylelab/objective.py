@@ -4,10 +4,14 @@
 means of `stylelab.losses`: a ratio alpha/beta means the same on every image size.
 
 A term has a `name`, a `layer` (None for a term on the pixels), a `weight` for each image `(N,)` and
-a method `loss(values, images, network)`. Any object with these can stand in the list.
+a method `loss(values, images, network)`. Any object with these can stand in the list. The loss of
+a layer's term is a function, `from_sums`, of sums over positions, `sums`: what is summed over parts
+of a picture gives the loss of the whole.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import itertools
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,7 +19,8 @@ from torch import Tensor
 
 from stylelab.errors import SettingError
 from stylelab.losses import content_loss, gram_matrix, style_layer_loss, total_variation
-from stylelab.vgg import VGG
+from stylelab.rows import of
+from stylelab.vgg import VGG, WHOLE, Window, in_one_piece, maps_size
 
 CPU_PIXELS = 2**18  # evaluated at a time on a CPU: maps of more do not stay in its caches
 RANGE = 100.0  # weight of pixels out of range, over that of all other terms together
@@ -24,8 +29,16 @@ Losses = dict[str, Tensor]  # "content conv4_2", "style conv1_1", ... to that we
 
 def content_representation(network: VGG, image: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
     """Feature maps P of `image` `(N, 3, H, W)` at `layers` (paper, section 2.1)."""
-    with torch.no_grad():
-        return network(image, layers)
+    found = {}
+    for layer, window, features in network.pieces(network, image, layers):
+        if window == WHOLE:
+            found[layer] = features
+            continue
+        if layer not in found:
+            shape = (*features.shape[:2], *maps_size(layer, image.shape[2:]))
+            found[layer] = features.new_empty(shape).to(memory_format=torch.channels_last)
+        found[layer][:, :, *window] = features
+    return found
 
 
 def style_representation(
@@ -35,15 +48,12 @@ def style_representation(
 
     `guides` has the guide of each layer, `(N or 1, h, w)`, as `StyleTerm` takes them.
     """
-    with torch.no_grad():
-        return {
-            layer: _mean_gram(network, layer, features, guides and guides[layer])
-            for layer, features in network.features_by_layer(image, layers)
-        }
-
-
-def _mean_gram(network: VGG, layer: str, features: Tensor, guide: Tensor | None) -> Tensor:
-    return gram_matrix(features, network.readout(layer), guide) / features[0, 0].numel()
+    found = {}
+    for layer, window, features in network.pieces(network, image, layers):
+        guide = guides and guides[layer][:, *window]
+        gram = gram_matrix(features, network.readout(layer), guide)
+        found[layer] = found[layer] + gram if layer in found else gram
+    return {at: gram / math.prod(maps_size(at, image.shape[2:])) for at, gram in found.items()}
 
 
 def shown(image: Tensor, view: Tensor | None) -> Tensor:
@@ -54,63 +64,17 @@ def shown(image: Tensor, view: Tensor | None) -> Tensor:
     return image if view is None else torch.einsum("nij,njhw->nihw", view, image)
 
 
-def place(network: VGG, image: Tensor) -> Tensor:
-    """`image` on the network's device and in its precision, as autograd can use it."""
-    if not isinstance(network, VGG):
-        raise SettingError(f"network must be a VGG, as stylelab.load gives it; got {network!r}")
-    image = image.to(network.device, network.dtype)
-    return image.clone() if image.is_inference() else image
+class _Summed:
+    """A term whose loss is a function of sums over positions."""
 
-
-def targets(
-    network: VGG, represent: Callable[..., dict[str, Tensor]], sources: Sequence[tuple]
-) -> dict[str, Tensor]:
-    """By layer, what is to be matched by each picture of a batch, `(N, ...)`.
-
-    `represent` gives it for an image, which comes first in its source, and whatever else is there.
-    Equal sources are represented once; if all are equal, the targets are `(1, ...)`.
-    """
-    found, keys = {}, [tuple(map(id, source)) for source in sources]
-    for key, (image, *rest) in zip(keys, sources, strict=True):
-        if key not in found:
-            found[key] = represent(place(network, image), *rest)
-    rows = list(found.values()) if len(found) == 1 else [found[key] for key in keys]
-    return {layer: torch.cat([row[layer] for row in rows]) for layer in rows[0]}
-
-
-def weights_of(
-    layers: Sequence[str] | Mapping[str, float], name: str = "layers"
-) -> dict[str, float]:
-    """The weight of each of `layers`: its own, or the paper's w_l, 1 / (number of layers).
-
-    SettingError, which calls them `name`, if they are neither names nor weights by name.
-    """
-    several = isinstance(layers, (Sequence, Mapping)) and not isinstance(layers, str)
-    if not several or not layers or not all(isinstance(layer, str) for layer in layers):
-        raise SettingError(f"{name} must name layers, as ['conv4_2'] does; got {layers!r}")
-    if isinstance(layers, Mapping):
-        return dict(layers)
-    return dict.fromkeys(layers, 1 / len(set(layers)))
-
-
-def columns(network: VGG, rows: Sequence[Mapping[str, float]]) -> dict[str, Tensor]:
-    """Per layer, its weight in each row, 0 where a row lacks it: `(N,)`."""
-    layers = dict.fromkeys(layer for each in rows for layer in each)
-    return {layer: row(network, [each.get(layer, 0.0) for each in rows]) for layer in layers}
-
-
-def row(network: VGG, numbers: Sequence[float]) -> Tensor:
-    """One number for each image, `(N,)`."""
-    return network.input.weight.new_tensor(numbers)
-
-
-def _of(images: Tensor, tensor: Tensor) -> Tensor:
-    """The rows of `images` `(n,)`; a tensor of length 1 is every image's."""
-    return tensor if len(tensor) == 1 else tensor[images]
+    def loss(self, values: Tensor, images: Tensor, network: VGG) -> Tensor:
+        """The unweighted loss `(n,)` of `values` `(n, C, h, w)`, those of `images` `(n,)`."""
+        sums = self.sums(values, images, network)
+        return self.from_sums(sums, values[0, 0].numel(), images, network)
 
 
 @dataclass(frozen=True)
-class _LayerTerm:
+class _LayerTerm(_Summed):
     """What one layer is to match.
 
     Attributes:
@@ -131,10 +95,16 @@ class _LayerTerm:
 class ContentTerm(_LayerTerm):
     """The mean content loss (equation 1); the target is P `(N or 1, C, h, w)`, the weight alpha."""
 
-    def loss(self, features: Tensor, images: Tensor, network: VGG) -> Tensor:
-        """The unweighted loss `(n,)` of `features` `(n, C, h, w)`, those of `images` `(n,)`."""
-        loss = content_loss(features, _of(images, self.target), network.readout(self.layer))
-        return loss * (2 / (network.units[self.layer] * features[0, 0].numel()))
+    def sums(
+        self, features: Tensor, images: Tensor, network: VGG, window: Window = WHOLE
+    ) -> Tensor:
+        """L_content `(n,)` of the part of the picture at `window`, whose `features` are given."""
+        target = of(images, self.target[:, :, *window]).to(features)
+        return content_loss(features, target, network.readout(self.layer))
+
+    def from_sums(self, sums: Tensor, positions: int, images: Tensor, network: VGG) -> Tensor:
+        """The unweighted loss `(n,)` of a whole picture, whose maps have so many `positions`."""
+        return sums * (2 / (network.units[self.layer] * positions))
 
 
 @dataclass(frozen=True)
@@ -154,11 +124,19 @@ class StyleTerm(_LayerTerm):
     def name(self) -> str:
         return super().name if self.number == 1 else f"style {self.number} {self.layer}"
 
-    def loss(self, features: Tensor, images: Tensor, network: VGG) -> Tensor:
-        """The unweighted loss `(n,)` of `features` `(n, C, h, w)`, those of `images` `(n,)`."""
-        guide = None if self.guide is None else _of(images, self.guide)
-        gram = _mean_gram(network, self.layer, features, guide)
-        return 4 * style_layer_loss(gram, _of(images, self.target), 1, 1, network.units[self.layer])
+    def sums(
+        self, features: Tensor, images: Tensor, network: VGG, window: Window = WHOLE
+    ) -> Tensor:
+        """G `(n, C, C)` of the part of the picture at `window`, whose `features` are given."""
+        guide = self.guide
+        if guide is not None:
+            guide = of(images, guide[:, *window]).to(features)
+        return gram_matrix(features, network.readout(self.layer), guide)
+
+    def from_sums(self, sums: Tensor, positions: int, images: Tensor, network: VGG) -> Tensor:
+        """The unweighted loss `(n,)` of a whole picture, whose maps have so many `positions`."""
+        gram, target = sums / positions, of(images, self.target)
+        return 4 * style_layer_loss(gram, target, 1, 1, network.units[self.layer])
 
 
 @dataclass(frozen=True)
@@ -174,7 +152,7 @@ class TotalVariation:
 
 
 @dataclass(frozen=True)
-class OutOfRange:
+class OutOfRange(_Summed):
     """How far pixels leave [0, 1], with a weight for each image `(N,)`; not in the paper.
 
     A picture is saved clamped to [0, 1]. An optimiser that knows nothing of that makes use of
@@ -184,9 +162,13 @@ class OutOfRange:
     weight: Tensor
     name, layer = "out of range", None
 
-    def loss(self, image: Tensor, images: Tensor, network: VGG) -> Tensor:
-        """The unweighted loss `(n,)` of `image` `(n, 3, H, W)`: the mean squared excess."""
-        return (image - image.clamp(0, 1)).square().mean((1, 2, 3))
+    def sums(self, image: Tensor, images: Tensor, network: VGG, window: Window = WHOLE) -> Tensor:
+        """The squared excess `(n,)` of `image` `(n, 3, h, w)`, the part of it at `window`."""
+        return (image - image.clamp(0, 1)).square().sum((1, 2, 3))
+
+    def from_sums(self, sums: Tensor, positions: int, images: Tensor, network: VGG) -> Tensor:
+        """The unweighted loss `(n,)` of a whole image with so many `positions`."""
+        return sums / (3 * positions)
 
 
 Term = ContentTerm | StyleTerm | TotalVariation | OutOfRange
@@ -200,6 +182,9 @@ class Objective:
 
     Args:
         view: what the network is shown of each image's colours, as `shown` takes it.
+
+    Attributes:
+        groups: the images of each group `(n,)`, and the layers that these need.
 
     Raises:
         SettingError: if no layer is matched, or an image of the batch matches none.
@@ -221,11 +206,11 @@ class Objective:
             raise SettingError(
                 f"image {image} of the batch has nothing to match: its weights are 0"
             )
-        self._groups: list[tuple[Tensor, set[str]]] = []
+        self.groups: list[tuple[Tensor, set[str]]] = []
         for deepest in depth.unique():
             images = (depth == deepest).nonzero()[:, 0].to(matched[0].weight.device)
             layers = {term.layer for term in matched if term.weight[images].any()}
-            self._groups.append((images, layers))
+            self.groups.append((images, layers))
 
     def value_and_grad(self, image: Tensor) -> tuple[Losses, Tensor]:
         """Each term's weighted losses `(N,)`, by its name, and the gradient of their sum.
@@ -238,11 +223,11 @@ class Objective:
         at_once = len(image)
         if image.device.type == "cpu":
             at_once = max(1, CPU_PIXELS // (image.shape[2] * image.shape[3]))
-        for group, layers in self._groups:
+        for group, layers in self.groups:
             for images in group.split(at_once):
                 part = image[images].detach().to(self.network.dtype).requires_grad_()
                 with torch.enable_grad():
-                    found = self._losses(part, images, layers)
+                    found = self._losses(part, images, layers, in_one_piece)
                     total = torch.stack([value for _, value in found]).sum()
                 gradient[images] = torch.autograd.grad(total, part)[0].to(image.dtype)
                 for name, value in found:
@@ -252,23 +237,57 @@ class Objective:
     @torch.no_grad()
     def losses(self, image: Tensor) -> Losses:
         """Each term's weighted losses `(N,)` of `image` `(N, 3, H, W)`, without a gradient."""
-        every = torch.arange(len(image), device=image.device)
-        return dict(self._losses(image.to(self.network.dtype), every, set(self.layers)))
+        images, image = torch.arange(len(image), device=image.device), image.to(self.network.dtype)
+        found: Losses = {}
+        for name, loss in self._losses(image, images, self.layers, self.network.pieces):
+            found[name] = found.get(name, 0) + loss
+        return found
 
-    def _losses(self, part: Tensor, images: Tensor, layers: set[str]) -> list[tuple[str, Tensor]]:
-        """The weighted losses of a part of the batch, with the names of their terms."""
+    def seen(self, part: Tensor, images: Tensor) -> Tensor:
+        """What the network is shown of `part` `(n, 3, h, w)` of `images` `(n,)` of the batch."""
+        return part if self.view is None else shown(part, of(images, self.view).to(part))
 
-        def weighted(layer: str | None, values: Tensor) -> list[tuple[str, Tensor]]:
-            return [
-                (term.name, term.weight[images] * term.loss(values, images, self.network))
-                for term in self.terms
-                if term.layer == layer
-            ]
+    def _losses(
+        self, part: Tensor, images: Tensor, layers: Iterable[str], look: Callable
+    ) -> list[tuple[str, Tensor]]:
+        """The terms' names and weighted losses of a part of the batch, looked at in pieces."""
+        pieces = look(self.network, self.seen(part, images), layers)
+        sums = self.sums(itertools.chain(pieces, [(None, WHOLE, part)]), images, self.network)
+        return self.losses_from(sums, images, part.shape[2:])
 
-        found = []
-        # A layer's loss before the next layer: autograd goes the same way back, and holds no
+    def sums(
+        self, pieces: Iterable[tuple[str | None, Window, Tensor]], images: Tensor, network: VGG
+    ) -> dict[int, Tensor]:
+        """What terms, by their number in the list, sum over pieces of pictures, `(n, ...)`.
+
+        A piece is a layer, a window of its maps and the features there; None and pixels. A term
+        without `sums` has its loss, and SettingError says so if it does not see all at once.
+        """
+        found: dict[int, Tensor] = {}
+        # A layer's sums before the next layer: autograd goes the same way back, and holds no
         # gradient of a shallow layer's Gram matrix while it is busy in the deep ones.
-        seen = part if self.view is None else shown(part, _of(images, self.view))
-        for layer, features in self.network.features_by_layer(seen, layers):
-            found += weighted(layer, features)
-        return found + weighted(None, part)
+        for layer, window, values in pieces:
+            for number, term in enumerate(self.terms):
+                if term.layer != layer:
+                    continue
+                if hasattr(term, "sums"):
+                    part = term.sums(values, images, network, window)
+                elif window == WHOLE:
+                    part = term.loss(values, images, network)
+                else:
+                    raise SettingError(f"{term.name} has no `sums`, as a picture in tiles needs")
+                found[number] = found[number] + part if number in found else part
+        return found
+
+    def losses_from(
+        self, sums: Mapping[int, Tensor], images: Tensor, size: Sequence[int]
+    ) -> list[tuple[str, Tensor]]:
+        """The terms' names and weighted losses `(n,)`, from their sums over (height, width)."""
+        found = []
+        for number, loss in sums.items():
+            term = self.terms[number]
+            if hasattr(term, "sums"):
+                positions = math.prod(maps_size(term.layer, size) if term.layer else size)
+                loss = term.from_sums(loss, positions, images, self.network)
+            found.append((term.name, term.weight[images] * loss))
+        return found

@@ -31,7 +31,8 @@ class Run:
 
     Attributes:
         objective, start, steps, label, parametrisation, optimiser: as `optimise` takes them.
-        resume: a snapshot to start from. A hook may set it before it asks for the first state.
+        resume: a snapshot to start from. A hook may set it, and put another objective in place of
+            this one, before it asks for the first state.
         earlier: the losses of the steps before `resume`, one dictionary each.
         seconds: the time that these took.
     """
@@ -148,7 +149,7 @@ def optimise(
     stuck, finished = False, False
 
     def value_and_grad(z: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-        terms, gradient = objective.value_and_grad(parametrisation.to_image(z))
+        terms, gradient = run.objective.value_and_grad(parametrisation.to_image(z))
         return terms, parametrisation.pull_back(z, gradient)
 
     def states() -> Iterator[State]:
@@ -179,7 +180,7 @@ def optimise(
     if state is None:
         raise SettingError("a hook ended the run before its first state")
     best, losses = state.best.detach().clamp(0, 1), [*run.earlier, *losses]
-    final, images = _losses_in_8_bits(objective, best, state.terms), best.float().cpu()
+    final, images = _losses_in_8_bits(run.objective, best, state.terms), best.float().cpu()
     history = {name: torch.stack([row[name] for row in losses]).cpu() for name in final}
     seconds = run.seconds + time.perf_counter() - began
     return Result(images, final, history, state.step, seconds, not finished, stuck, parametrisation)

@@ -4,7 +4,7 @@ Each optimises a batch of images, one for every panel of a figure, and returns a
 picture is described by a `stylelab.description.Transfer`; a list of them is a batch.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 
 import torch
@@ -22,17 +22,13 @@ from stylelab.objective import (
     OutOfRange,
     StyleTerm,
     TotalVariation,
-    columns,
     content_representation,
-    place,
-    row,
     shown,
     style_representation,
-    targets,
-    weights_of,
 )
 from stylelab.optimisation import Hook, Optimiser, Result, optimise, white_noise
 from stylelab.parametrisation import FREQUENCIES, Parametrisation
+from stylelab.rows import columns, place, row, targets, weights_of
 from stylelab.vgg import VGG, check_image, resize
 
 BALANCE = 0.05  # found by eye on 22 pairs of images, at three sizes
@@ -137,11 +133,14 @@ def transfer_parametrisation(
 def balance(network: VGG, one: Transfer) -> Transfer:
     """`one` with the alpha/beta that its strength stands for; as it is, if it has one.
 
+    Of the authors' objective the weights are those `as_released`. Otherwise:
     A fixed ratio means something else for every pair of images. Here both losses are measured in
     units of the pair: style in the style loss S of the photograph itself, content in the content
     loss V of a picture without any structure, which has the photograph's mean features everywhere.
     Then alpha/beta = 0.05 S / V at strength 0.5, a hundred times that at 0, a hundredth at 1.
     """
+    if one.objective == "authors":
+        return as_released(network, one)
     if one.alpha_beta is not None:
         return one
     objective = transfer_objective(network, [replace(one, alpha_beta=1.0)])
@@ -154,6 +153,31 @@ def balance(network: VGG, one: Transfer) -> Transfer:
         spread += float(term.weight * term.loss(flat, only, network))
     share = BALANCE * 10 ** (4 * (0.5 - one.strength))
     return replace(one, alpha_beta=share * style / max(spread, 0.01))  # blank below that
+
+
+def as_released(network: VGG, one: Transfer) -> Transfer:
+    """`one` with the weights of the authors' released code for VGG as it was trained.
+
+    That code (leongatys/PytorchNeuralStyleTransfer) minimises the mean squared error of the content
+    layer, plus 1e3 / N_l^2 times that of the Gram matrices over M_l at each style layer, and knows
+    no range of pixels. Here 1e3 / N_l^2 is times a layer's own weight, where it has one, and an
+    `alpha_beta` takes the place of the content's 1.
+
+    Raises:
+        SettingError: for a network that was rescaled, or that measures with readouts.
+    """
+    if network.rescaled or network.readouts:
+        raise SettingError(
+            f"the objective authors is for VGG as it was trained, and {network.name} is rescaled: "
+            "load a full network with rescale=False (the command does so), such as vgg19-caffe"
+        )
+    own = one.style_layers
+    own = own if isinstance(own, Mapping) else dict.fromkeys(network.check_layers(own), 1.0)
+    network.check_layers(own)
+    weights = {layer: weight * 1e3 / network.widths[layer] ** 2 for layer, weight in own.items()}
+    alpha = 1.0 if one.alpha_beta is None else one.alpha_beta
+    plain = {"alpha_beta": alpha, "style_layers": weights, "range_weight": 0.0}
+    return replace(one, objective="means", **plain)
 
 
 def transfer_start(network: VGG, transfers: Sequence[Transfer]) -> Tensor:

@@ -27,6 +27,8 @@ LAYERS = tuple(VGG19_WIDTHS)
 STYLE_LAYERS = ("conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1")
 CONTENT_LAYER = "conv4_2"
 SAME_ASPECT = 1.05  # by how much aspect ratios may differ and count as one, whole pixels are coarse
+Window = tuple[slice, slice]  # the rows and columns of a layer's maps that some features cover
+WHOLE: Window = (slice(None), slice(None))
 TOLERANCE = 1e-3  # by which pixels may leave [0, 1], as resampling and rounding make them do
 
 
@@ -41,9 +43,9 @@ class VGG(nn.Module):
     trained to predict a large one measures in the large one's space with it (`stylelab.losses`).
     Without a readout, distances are measured between the features themselves.
 
-    Two attributes say how, not what, is computed, and `networks.load` sets them: `convolution`,
-    called as `F.conv2d(x, weight, bias, padding=...)`, and the `hooks` that watch optimisations
-    (`stylelab.optimisation`).
+    Three attributes say how, not what, is computed, and `networks.load` sets them: `convolution`,
+    called as `F.conv2d(x, weight, bias, padding=...)`, the `hooks` that watch optimisations
+    (`stylelab.optimisation`), and `pieces`, called as `in_one_piece`, where no gradient is wanted.
 
     Args:
         widths: number of feature maps of each layer; a leading part of an architecture's layers.
@@ -77,9 +79,11 @@ class VGG(nn.Module):
             raise SettingError(f"pooling must be 'avg' or 'max', got {pooling!r}")
         self.widths, self.padding, self.pooling, self.name = dict(widths), padding, pooling, name
         self.sha256 = ""  # of the weights' file; empty for weights that are not from a file
+        self.rescaled = False  # whether `rescale` changed them
         self.units = dict(widths) | dict(units or {})
         self.convolution: Callable[..., Tensor] = F.conv2d
         self.hooks: tuple[Callable, ...] = ()
+        self.pieces = in_one_piece
         self.input = nn.Conv2d(3, 3, 1)
         maps = 3
         for layer, width in self.widths.items():
@@ -157,6 +161,23 @@ class VGG(nn.Module):
         return self.convolution(x, conv.weight, conv.bias, padding=padding)
 
 
+def in_one_piece(
+    network: VGG, image: Tensor, layers: Iterable[str]
+) -> Iterator[tuple[str, Window, Tensor]]:
+    """Each of `layers`, and features of `image` there with the window that they cover: all of it.
+
+    Others may yield features in several pieces, which together cover each layer once.
+    """
+    for layer, features in network.features_by_layer(image, layers):
+        yield layer, WHOLE, features
+
+
+def maps_size(layer: str, size: Sequence[int]) -> tuple[int, int]:
+    """(height, width) of the maps of `layer` for an image of (height, width)."""
+    poolings = int(layer[4]) - 1
+    return size[0] >> poolings, size[1] >> poolings
+
+
 @torch.no_grad()
 def mean_activations(network: VGG, images: Sequence[Tensor]) -> dict[str, Tensor]:
     """Mean of each filter over images `(1, 3, H, W)` and positions, per layer `(N_l,)`."""
@@ -172,9 +193,14 @@ def rescale(network: VGG, means: Mapping[str, Tensor]) -> None:
     """Divide each filter, in place, by its mean activation `means[layer]`, `(N_l,)` (section 2).
 
     The next layer's weights are multiplied by the same: but for these factors, a ReLU network then
-    computes what it did. A nearly silent filter, with a mean below a hundredth of its layer's, is
-    divided by that hundredth and is not counted as a unit. Readouts give what they gave.
+    computes what it did. Readouts give what they gave.
+
+    One filter is treated otherwise than in the paper: a nearly silent one, with a mean below a
+    hundredth of its layer's, is divided by that hundredth. A few photographs do not tell its mean;
+    scaled up to 1, it would count for more than all others where a painting makes it respond. It
+    is counted in N_l, as in the paper, where N_l is the number of a layer's filters.
     """
+    network.rescaled = True
     before = None
     for layer in network.layers:
         conv, mean = network.get_submodule(layer), means[layer]
@@ -186,8 +212,6 @@ def rescale(network: VGG, means: Mapping[str, Tensor]) -> None:
         conv.bias /= scale
         if (readout := network.readout(layer)) is not None:
             readout[:, :-1] *= scale
-        else:
-            network.units[layer] = int((mean > least).sum()) or len(mean)
         before = scale
 
 

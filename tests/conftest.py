@@ -16,7 +16,7 @@ def seed():
     torch.manual_seed(0)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny_network():
     """Maker of a small random VGG down to conv5_1, in float64, with or without readouts."""
 

@@ -16,6 +16,7 @@ from stylelab import __version__, adam, description, gallery, networks, optimisa
 from stylelab.cli.main import main
 from stylelab.engine import coarse_to_fine
 from stylelab.errors import DownloadError, StylelabError
+from stylelab.files.weights import CONVENTIONS
 from stylelab.images import load_alpha, load_image, read_metadata, save_image
 from stylelab.parametrisation import name_of
 from stylelab.runs import notebooks as runner
@@ -90,6 +91,13 @@ def test_a_transfer_writes_the_image_with_its_settings(folder, capsys, monkeypat
     said = capsys.readouterr().out
     assert "photo.jpg (48 x 36) in the style of painting.png (48 x 48)" in said
     assert "network tiny with avg pooling on cpu" in said and "2 steps of lbfgs" in said
+
+
+def test_max_pixels_is_the_users(folder, capsys, monkeypatch):
+    monkeypatch.setenv("STYLELAB_MAX_PIXELS", "10")
+    assert transfer("-o", "out.png") == 1
+    assert "at most 10 are read" in capsys.readouterr().err
+    assert transfer("-o", "out.png", "--max-pixels", "1000000") == 0
 
 
 @pytest.mark.parametrize(
@@ -243,7 +251,7 @@ def test_settings_agree_with_the_method():
     described = Settings().as_transfer(torch.rand(1, 3, 8, 8), torch.rand(1, 3, 8, 8))
     plain = synthesis.Transfer(described.content, described.style)
     names = ("strength", "alpha_beta", "content_weights", "layer_weights", "init", "seed")
-    for name in (*names, "tv_weight"):
+    for name in (*names, "tv_weight", "objective"):
         assert getattr(described, name) == getattr(plain, name)
     for door in (synthesis.transfer, synthesis.transfer_batch):
         parameters = inspect.signature(door).parameters
@@ -253,6 +261,8 @@ def test_settings_agree_with_the_method():
         optimiser = inspect.signature(door).parameters["optimiser"].default
         assert optimisation.optimiser_of(optimiser) == Settings().how["optimiser"]
     assert OPTIONS["init"].choices == description.STARTS
+    assert OPTIONS["objective"].choices == description.OBJECTIVES
+    assert OPTIONS["convention"].choices == tuple(CONVENTIONS)
     assert OPTIONS["optimiser"].choices == tuple(optimisation.OPTIMISERS)
     assert RATE == adam.RATE
 
@@ -265,7 +275,7 @@ def test_every_setting_is_a_flag_with_one_default(folder, monkeypatch):
     assert made == [Settings(network="random", size=48, steps=2)]
     texts = {"style_layers": "conv1_1=0.5", "content_layers": "conv3_2", "init": "noise"}
     texts |= {"strength": "0.25", "parametrisation": "pixels", "optimiser": "adam"}
-    texts |= {"pooling": "max", "colours": "match"}
+    texts |= {"pooling": "max", "colours": "match", "objective": "authors", "convention": "caffe"}
     for name in set(OPTIONS) - {"network", "size", "steps", "levels"}:
         more = ("--optimizer", "adam") if name == "learning_rate" else ()
         assert transfer(f"--{name.replace('_', '-')}", texts.get(name, "3"), *more) == 0

@@ -384,6 +384,39 @@ def test_size_and_limit(tmp_path, monkeypatch):
         load_image(tmp_path / "a.png")
 
 
+def test_the_limit_is_the_users(tmp_path, monkeypatch):
+    Image.new("RGB", (100, 50), "red").save(tmp_path / "a.png")
+    monkeypatch.setenv("STYLELAB_MAX_PIXELS", "4999")
+    with pytest.raises(ImageError, match=r"at most 4,999 are read: .* raise --max-pixels"):
+        load_image(tmp_path / "a.png")
+    monkeypatch.setenv("STYLELAB_MAX_PIXELS", "5000")
+    assert load_image(tmp_path / "a.png").shape == (1, 3, 50, 100)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)  # Pillow's own limit, which it refuses twice
+    assert load_image(tmp_path / "a.png").shape == (1, 3, 50, 100)
+    assert Image.MAX_IMAGE_PIXELS == 10
+    for wrong in ("0", "-1", "1e6", "many", "9" * 30, "٣"):
+        monkeypatch.setenv("STYLELAB_MAX_PIXELS", wrong)
+        with pytest.raises(SettingError, match="STYLELAB_MAX_PIXELS must be a whole number"):
+            load_image(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_large_jpeg_is_decoded_no_larger_than_is_needed(tmp_path, monkeypatch, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    x, y = np.meshgrid(np.linspace(0, 6, 640), np.linspace(0, 4, 480))
+    pixels = np.stack([np.sin(x) + 1, np.cos(y) + 1, np.sin(x + y) + 1], -1) * 127
+    Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / "a.jpg", quality=95, exif=exif)
+    whole = load_image(tmp_path / "a.jpg", 40)
+    monkeypatch.setattr(decode, "LARGE_JPEG", 1000)
+    monkeypatch.setattr(decode, "MAX_PIXELS", 80 * 60)  # an eighth of its sides
+    assert whole.shape[2:] == ((30, 40) if orientation == 1 else (40, 30))
+    assert (load_image(tmp_path / "a.jpg", 40) - whole).abs().max() < 0.01
+    for size in (41, 640, None):  # of an eighth, less than twice that is left
+        with pytest.raises(ImageError, match="at most 4,800 are read"):
+            load_image(tmp_path / "a.jpg", size)
+
+
 @pytest.mark.parametrize(
     ("suffix", "bits"), [("png", 8), ("png", 16), ("tif", 8), ("TIFF", 16), ("webp", 8)]
 )

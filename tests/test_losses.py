@@ -84,6 +84,23 @@ def test_paper_ratio_turns_means_into_the_sums_of_equation_7(pre, other):
     torch.testing.assert_close(means, 4 * literal)
 
 
+@pytest.mark.parametrize("guided", [False, True])
+def test_mean_and_covariance_come_from_the_moments(pre, guided):
+    """Weighted by the squares of the guide, as torch.cov counts weights."""
+    guide = torch.rand(1, 5, 6, dtype=torch.float64) if guided else torch.ones(1, 5, 6).double()
+    weights = guide.square().flatten()
+    for found, maps in zip(
+        losses.moments(pre, guide if guided else None), pre.flatten(2), strict=True
+    ):
+        total = found[-1, -1]
+        mean = found[:-1, -1] / total
+        torch.testing.assert_close(total, weights.sum())
+        torch.testing.assert_close(mean, (maps * weights).sum(1) / weights.sum())
+        covariance = found[:-1, :-1] / total - mean[:, None] * mean
+        torch.testing.assert_close(covariance, torch.cov(maps, correction=0, aweights=weights))
+        torch.testing.assert_close(found, found.mT)
+
+
 def test_readout_of_gram_is_gram_of_readout(pre, other):
     readout = torch.randn(7, 5, dtype=torch.float64, generator=torch.manual_seed(3))
 

@@ -116,6 +116,34 @@ def test_a_copy_of_the_caffe_weights_is_known_by_its_hash(plain, tmp_path, monke
     assert torch.allclose(x.flatten(), expected) == digest
 
 
+def test_the_input_convention_of_ones_own_weights(plain, tmp_path, cache):
+    file, image = tmp_path / "mine.pth", torch.tensor([0.1, 0.2, 0.3])[None, :, None, None]
+    caffe = torch.tensor([0.3, 0.2, 0.1]) * 255 - torch.tensor([103.939, 116.779, 123.68])
+    load(plain, file)
+    for convention in ("caffe", "torchvision"):
+        network = networks.load(str(file), convention=convention)
+        assert torch.allclose(network.input(image).flatten(), caffe) == (convention == "caffe")
+        mean = mean_activations(network, [gallery.open(name, 256) for name in networks.PHOTOGRAPHS])
+        assert mean["conv1_1"].max() == pytest.approx(1, rel=1e-3)  # each has means of its own
+    with pytest.raises(SettingError, match="convention must be one of torchvision, caffe"):
+        networks.load(str(file), convention="rgb")
+    own = {"input.weight": torch.eye(3)[..., None, None], "input.bias": torch.zeros(3)}
+    load(plain | own, tmp_path / "own.pth")
+    for name in ("vgg19-mini", "random", "random:3", str(tmp_path / "own.pth")):
+        with pytest.raises(NetworkError, match="has its own input convention"):
+            networks.load(name, convention="caffe")
+
+
+def test_weights_stay_as_they_were_trained_on_request(plain, tmp_path, cache):
+    scaled = load(plain, tmp_path / "mine.pth")
+    network = networks.load(str(tmp_path / "mine.pth"), rescale=False)
+    assert scaled.rescaled and not network.rescaled
+    state = network.state_dict()
+    assert all(torch.equal(state[key], value) for key, value in plain.items())
+    assert not torch.equal(scaled.conv1_1.weight, network.conv1_1.weight)
+    assert network.units == scaled.units == network.widths  # silent filters are counted
+
+
 def test_random_networks_are_seeded():
     weights = [networks.load(name).conv5_4.weight for name in ("random", "random:0", "random:1")]
     assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])

@@ -166,6 +166,25 @@ def test_a_term_of_ones_own(tiny_network, layer):
     torch.testing.assert_close(gradient - plain, torch.autograd.grad(expected.sum(), x)[0])
 
 
+@pytest.mark.parametrize("with_readouts", [False, True])
+@pytest.mark.parametrize("guided", [False, True])
+def test_sums_over_parts_of_a_picture_give_the_loss_of_the_whole(
+    tiny_network, with_readouts, guided
+):
+    network, layer, every = tiny_network(readouts=with_readouts), "conv2_1", torch.arange(2)
+    found, other = (network(images(2, seed), [layer])[layer] for seed in (1, 2))  # of 10 x 10
+    guide = images(1, 3, size=10)[0, :1] if guided else None
+    gram = losses.gram_matrix(other, network.readout(layer)) / 100
+    cuts = [(slice(a, b), slice(c, d)) for a, b in ((0, 3), (3, 10)) for c, d in ((0, 6), (6, 10))]
+    for term in (
+        ContentTerm(layer, other, numbers([1.0, 1.0])),
+        StyleTerm(layer, gram, numbers([1.0, 1.0]), guide),
+    ):
+        parts = (term.sums(found[:, :, *cut], every, network, cut) for cut in cuts)
+        whole = term.from_sums(sum(parts), 100, every, network)
+        torch.testing.assert_close(whole, term.loss(found, every, network))
+
+
 def test_two_terms_of_one_name_add_up(tiny_network):
     network, x, asked = tiny_network(), images(2), []
     for seed, weights in ((1, [1.0, 3.0]), (2, [2.0, 5.0])):

@@ -10,6 +10,7 @@ from PIL import Image
 
 from stylelab import gallery
 from stylelab.app import live_view
+from stylelab.app.controls import ABSENT
 from stylelab.app.playground import Playground
 from stylelab.errors import ImageError
 from stylelab.images import save_image
@@ -167,6 +168,8 @@ def test_an_uploaded_picture_is_chosen_and_a_broken_one_is_not(app, tmp_path):
     [
         ({"network": "/etc/passwd"}, "the network /etc/passwd is not on this computer"),
         ({"levels": 2}, "levels must be 1"),
+        ({"objective": "authors"}, "objective must be means"),
+        ({"convention": "caffe"}, "no control for convention"),
         ({"alpha_beta": 0}, "a log slider cannot show"),
         ({"style_layers": {"conv1_2": 1}}, "no control for style layer conv1_2"),
         ({"init": "zeros"}, "init must be one of"),
@@ -210,7 +213,7 @@ def test_what_lies_beyond_a_control_widens_it(app, tmp_path):
 
 def test_every_declared_setting_has_a_control_and_a_tip_but_two(app):
     widgets = app.controls.by_setting
-    assert set(widgets) == set(OPTIONS) - {"levels", "style_weights"}
+    assert set(widgets) == set(OPTIONS) - set(ABSENT)
     parts = {}  # of two widgets; JupyterLab cannot show a box with a tip
     for name in ("alpha_beta", "learning_rate"):
         ratio = widgets[name]

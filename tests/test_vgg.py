@@ -136,6 +136,7 @@ def test_rescaling_changes_neither_the_function_nor_the_readouts(tiny_network):
     network = tiny_network(readouts=True)
     del network.readouts["conv2_2"]
     network.conv2_2.bias[0] = -100.0  # its filter is silent
+    network.units["conv2_2"], units = 6, network.units | {"conv2_2": 6}
     photographs = [torch.rand(1, 3, 32, 40, dtype=torch.float64) for _ in range(2)]
     image = photographs[0]
     before, second = (network(photograph, network.layers) for photograph in photographs)
@@ -147,7 +148,7 @@ def test_rescaling_changes_neither_the_function_nor_the_readouts(tiny_network):
     for layer, found in vgg.mean_activations(network, photographs).items():
         torch.testing.assert_close(found.double(), means[layer], rtol=1e-5, atol=1e-7)
     vgg.rescale(network, means)
-    assert network.units["conv2_2"] == 5 and network.units["conv3_1"] == 16
+    assert network.units == units and network.rescaled  # silent filters are counted
     for layer, x in network(image, network.layers).items():
         scale = means[layer].clamp_min(0.01 * means[layer].mean())[:, None, None]
         torch.testing.assert_close(x * scale, before[layer])

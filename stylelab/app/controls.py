@@ -16,7 +16,8 @@ from stylelab.runs.options import Option
 from stylelab.runs.settings import OPTIONS, Settings
 from stylelab.vgg import LAYERS, STYLE_LAYERS
 
-ABSENT = ("levels", "style_weights")  # a session works at one size, with one style
+# A session works at one size, with one style, and a strength or a ratio that may change.
+ABSENT = ("levels", "style_weights", "objective", "convention")
 CONTENT_LAYERS = tuple(layer for layer in LAYERS if layer <= "conv5_1")  # of vgg19-mini
 
 
@@ -83,6 +84,12 @@ class Controls(widgets.VBox):
             raise SettingError("the playground works at one size; levels must be 1")
         if settings.style_weights:
             raise SettingError("the playground has one style; style_weights must be empty")
+        if settings.objective != "means":
+            raise SettingError(
+                "the playground weighs by strength or ratio; objective must be means"
+            )
+        if settings.convention:
+            raise SettingError("the playground has no control for convention; leave it out")
         if settings.start_file:
             starts = ", ".join(OPTIONS["init"].choices)
             raise SettingError(f"the playground starts from one of {starts}; init is a file")

@@ -194,9 +194,7 @@ class Session:
     def _transfer(self) -> str:
         """Do all steps, with a new objective after each change of it; how it ended."""
         asked = self._now.settings
-        network = self.network or networks.load(
-            asked.network, pooling=asked.pooling, device=self._device
-        )
+        network = self.network or networks.load(asked.network, device=self._device, **asked.loading)
         with self._condition:  # from here on, `change` checks the layers itself
             network.check_layers(self._now.settings.layers)
             self.network, settings = network, self._now.settings
@@ -208,13 +206,13 @@ class Session:
         steps, hooks = OPTIONS["steps"].most, [*network.hooks, self._hook]
         how = {**settings.how, "parametrisation": moves, "hooks": hooks, "progress": False}
         while True:
-            self._in_force, self._first = settings.objective, self._now.step
+            self._in_force, self._first = settings.goal, self._now.step
             transfer = balance(network, settings.as_transfer(content, style))
             self.alpha_beta = transfer.alpha_beta
             optimise(transfer_objective(network, [transfer]), image, steps, **how)
             with self._condition:
                 image, settings = self._now.state.image, self._now.settings
-                if self._stopping or settings.objective == self._in_force:
+                if self._stopping or settings.goal == self._in_force:
                     return STOPPED if self._stopping else FINISHED
                 changes = dict(self._now.changes) | {self._now.step: settings}
                 self._set(changes=tuple(changes.items()))
@@ -237,7 +235,7 @@ class Session:
                     self._set(status=PAUSED)
                     self._condition.wait_for(lambda: self._now.status != PAUSED)
                 now = self._now.settings
-                if self._stopping or step >= now.steps or now.objective != self._in_force:
+                if self._stopping or step >= now.steps or now.goal != self._in_force:
                     return
             began = time.perf_counter()
 

@@ -94,6 +94,9 @@ def resource(text: str) -> tuple[str, float]:
     return name, Option(float, "", "", most=1e15).read(amount, name)
 
 
+# The settings of the method; those that are tried first, as size and steps, come before them.
+METHOD = ("network", "pooling", "convention", "objective", "init", "seed", "content_layers")
+METHOD += ("style_layers", "levels", "parametrisation", "optimiser", "learning_rate", "tv_weight")
 FILE = {"metavar": "FILE", "type": path}
 FOLDER = {"metavar": "FOLDER", "type": path}
 DEVICE = {"metavar": "DEVICE", "type": device, "help": "auto (default), cpu, cuda, cuda:1 or mps"}

@@ -7,6 +7,7 @@ from pathlib import Path
 from stylelab.cli.arguments import (
     DEVICE,
     FOLDER,
+    METHOD,
     add_cluster,
     add_settings,
     network,
@@ -35,9 +36,8 @@ def add_batch(parser: ArgumentParser) -> None:
     add_settings(add, "size", "steps", several=True)
     add("--force", action="store_true", help="also make the pictures that are there already")
     add = parser.add_argument_group("method").add_argument
-    names = ("network", "pooling", "init", "seed", "content_layers", "style_layers", "levels")
-    names += ("parametrisation", "optimiser", "learning_rate", "tv_weight", "colours")
-    add_settings(add, *names, "style_scale", several=True, network=network, init=start_or_previous)
+    names = (*METHOD, "colours", "style_scale")
+    add_settings(add, *names, several=True, network=network, init=start_or_previous)
     add = parser.add_argument_group("machine").add_argument
     add("--device", default="auto", metavar="DEVICE", help=DEVICE["help"])
     about = "pictures at the same time, if memory allows; they share the cores (default: 1)"

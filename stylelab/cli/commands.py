@@ -96,6 +96,20 @@ def lecture(arguments: Namespace) -> int:
     return 0
 
 
+def export(arguments: Namespace) -> int:
+    """Write a network in 8 bits, and print the errors of its layers."""
+    from stylelab.distil import eight_bits
+
+    how = {"pooling": arguments.pooling, "convention": arguments.convention}
+    network = nets.load(arguments.network, rescale=False, **how)
+    errors = eight_bits.export(network, arguments.output, arguments.to)
+    print(f"{'layer':<9}{'features':>9}{'style':>9}")
+    for layer, found in errors.items():
+        print(f"{layer:<9}{found['features']:>9.2%}{found['style']:>9.2%}")
+    say(f"{arguments.output}: {Path(arguments.output).stat().st_size / 1e6:.1f} MB")
+    return 0
+
+
 def distil(arguments: Namespace) -> int:
     """Train a small network, and export it."""
     from dataclasses import fields

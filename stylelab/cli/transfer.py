@@ -1,5 +1,6 @@
 """`stylelab transfer`: what can be wrong is found before the work; then the work."""
 
+import os
 from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from stylelab.engine import memory
 from stylelab.engine.checkpoint import Checkpoint
 from stylelab.engine.coarse_to_fine import transfer_coarse_to_fine
 from stylelab.engine.devices import pick_device
+from stylelab.engine.precision import precision_of
 from stylelab.errors import ImageError, SettingError, StylelabError
 from stylelab.files import decode
 from stylelab.optimisation import Result, optimiser_name
@@ -56,7 +58,8 @@ def transfer(arguments: Namespace) -> int:
     asked = _asked(arguments)
     checkpoint = Checkpoint(arguments.checkpoint) if arguments.checkpoint else None
     settings, device = asked.settings, pick_device(arguments.device)
-    network = networks.load(settings.network, pooling=settings.pooling, device=device)
+    how = {"device": device, "precision": arguments.precision, **settings.loading}
+    network = networks.load(settings.network, **how)
     if asked.saved and not arguments.network:
         asked.saved.check_network(network)
     how = {"steps": settings.steps, **settings.how}
@@ -84,6 +87,8 @@ def transfer(arguments: Namespace) -> int:
 
 def _asked(arguments: Namespace) -> Asked:
     """What is asked for; nothing that is written may replace what is read."""
+    if arguments.max_pixels:
+        os.environ[decode.LIMIT] = str(arguments.max_pixels)  # for every image that is read
     saved = sources.Saved(arguments.settings) if arguments.settings else None
     files = sources.find(arguments, saved)
     originals = {source: decode.size_of(source.path) for source in files.pictures}
@@ -186,11 +191,14 @@ def _announcement(asked: Asked, loaded: Loaded, network: VGG, described: Transfe
     weighed = f"alpha/beta {described.alpha_beta:.3g}"
     if settings.alpha_beta is None:
         weighed = f"strength {settings.strength:g} ({weighed})"
+    if settings.objective == "authors":
+        weighed = f"the authors' weights (content {described.alpha_beta:g})"
     shown = zip(files.style, loaded.styles, strict=True)
     styles = " and ".join(f"{each.name} ({_sides(image.shape[:1:-1])})" for each, image in shown)
     return (
         f"{files.content.name} ({_sides(loaded.content.shape[:1:-1])}) in the style of {styles}: "
-        f"network {network.name} with {network.pooling} pooling on {network.device}, {weighed}, "
+        f"network {network.name} with {network.pooling} pooling on {network.device} in "
+        f"{precision_of(network)}, {weighed}, "
         f"{settings.steps} steps of {optimiser_name(settings.how['optimiser'])} from "
         f"{files.start[0].name if files.start else settings.init}"
         + (f" on each of {settings.levels} levels" if settings.levels > 1 else "")

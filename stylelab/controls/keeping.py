@@ -9,8 +9,9 @@ from torch import Tensor
 from stylelab.controls.colours import views
 from stylelab.controls.regions import cover
 from stylelab.controls.styles import Style
-from stylelab.objective import place, shown
+from stylelab.objective import shown
 from stylelab.parametrisation import Parametrisation, parametrisation_of
+from stylelab.rows import place
 from stylelab.vgg import VGG
 
 

@@ -10,19 +10,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from stylelab.objective import (
-    RANGE,
-    Objective,
-    OutOfRange,
-    StyleTerm,
-    columns,
-    place,
-    row,
-    style_representation,
-    weights_of,
-)
+from stylelab.objective import RANGE, Objective, OutOfRange, StyleTerm, style_representation
 from stylelab.optimisation import Hook, Optimiser, Result, optimise
 from stylelab.parametrisation import FREQUENCIES, Parametrisation
+from stylelab.rows import columns, place, row, weights_of
 from stylelab.vgg import VGG, check_image
 
 FINE = ("conv1_1", "conv2_1")  # the layers of strokes

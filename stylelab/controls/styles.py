@@ -8,7 +8,8 @@ from torch import Tensor
 
 from stylelab.controls.regions import check_mask, guides, shares
 from stylelab.errors import SettingError, check_number
-from stylelab.objective import StyleTerm, columns, style_representation, targets
+from stylelab.objective import StyleTerm, style_representation
+from stylelab.rows import columns, targets
 from stylelab.vgg import VGG, check_image
 
 HEAVIEST = 1e30  # squares and sums of weights stay finite

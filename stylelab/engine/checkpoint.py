@@ -23,6 +23,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from stylelab import __version__
+from stylelab.engine.precision import precision_of
 from stylelab.errors import SettingError, StylelabError
 from stylelab.files.local import atomic
 from stylelab.files.text import printable
@@ -130,6 +131,7 @@ def describe(run: Run) -> dict[str, str]:
         "stylelab": __version__,
         "torch": torch.__version__,
         "device": where,
+        "precision": precision_of(network),
         "numbers": str(run.start.dtype).removeprefix("torch."),
         "shape": " x ".join(map(str, run.start.shape)),
         "steps": str(run.steps),

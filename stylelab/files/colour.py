@@ -61,8 +61,13 @@ def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def as_float(values: np.ndarray) -> np.ndarray:
-    """Integers over their whole range as a new float32 array in [0, 1]; floats as they are."""
-    scaled = values.astype(np.float32)
+    """Integers over their whole range as a new float32 array in [0, 1]; floats as they are.
+
+    Of `(H, W, C)` each channel lies in memory by itself, as it does in a tensor.
+    """
+    planes = np.moveaxis(values, -1, 0) if values.ndim == 3 else values
+    scaled = planes.astype(np.float32, order="C")
+    scaled = np.moveaxis(scaled, 0, -1) if values.ndim == 3 else scaled
     if values.dtype.kind == "u":
         scaled /= np.float32(np.iinfo(values.dtype).max)
     return scaled

@@ -5,6 +5,7 @@ TIFFs are read by `files.tiff`, PNGs by `files.png`, all other files by Pillow, 
 """
 
 import logging
+import os
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -13,12 +14,15 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from stylelab.errors import ImageError
+from stylelab.errors import ImageError, SettingError
 from stylelab.files import formats, jpeg, png
 from stylelab.files.colour import Stored, alpha_of, check_code_points, to_srgb
 from stylelab.files.local import readable
 
-MAX_PIXELS = 50_000_000  # a 48-megapixel camera's; about 1.5 GB while it is read
+MAX_PIXELS = 50_000_000  # a 48-megapixel camera's
+LIMIT = "STYLELAB_MAX_PIXELS"  # environment variable: another limit
+LARGE_JPEG = 16_000_000  # pixels; smaller ones are decoded whole, so that they have the same values
+ENOUGH = 2  # times the size asked for, of which a resized picture is as good as one of the whole
 HEAD = 1 << 16  # bytes at the beginning of a file that say what it is
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # how they begin
 CONVERTED = {"1": "L", "P": "RGB", "YCbCr": "RGB"}  # Pillow's modes that hold no samples to use
@@ -28,13 +32,17 @@ for decoder in ("tifffile", "imagecodecs"):  # what they say of damaged files st
     logging.getLogger(decoder).addHandler(logging.NullHandler())
 
 
-def read(path: Path) -> np.ndarray:
+def read(path: Path, size: int | None = None) -> np.ndarray:
     """The first picture of a file, upright and on white, as `(H, W, 3)` float32 sRGB in [0, 1].
+
+    Args:
+        size: the longer side that is needed, in pixels. A large JPEG is decoded at a half, a
+            quarter or an eighth of its size if at least twice that is left.
 
     Raises:
         ImageError: if there is no such file, or it is not an image that can be read.
     """
-    return _read_as(to_srgb, path)
+    return _read_as(to_srgb, path, size)
 
 
 def read_alpha(path: Path) -> np.ndarray | None:
@@ -46,18 +54,42 @@ def read_alpha(path: Path) -> np.ndarray | None:
     return _read_as(alpha_of, path)
 
 
-def _read_as(convert: Callable[[Stored], np.ndarray | None], path: Path) -> np.ndarray | None:
+def max_pixels() -> int:
+    """How many pixels are read at most: the environment's STYLELAB_MAX_PIXELS, or `MAX_PIXELS`.
+
+    SettingError if that is not a whole number above 0.
+    """
+    text = os.environ.get(LIMIT, "").strip()
+    if text and not (text.isascii() and text.isdecimal() and 0 < len(text.lstrip("0")) < 19):
+        raise SettingError(f"{LIMIT} must be a whole number of pixels above 0, got {text[:40]!r}")
+    return int(text) if text else MAX_PIXELS
+
+
+def _check_pixels(path: Path, sides: tuple[int, int], most: int) -> None:
+    if sides[0] * sides[1] > most:
+        raise ImageError(
+            f"{path} has {sides[0]} x {sides[1]} pixels; at most {most:,} are read: make it "
+            "smaller, or raise --max-pixels"
+        )
+
+
+def _read_as(
+    convert: Callable[[Stored], np.ndarray | None], path: Path, size: int | None = None
+) -> np.ndarray | None:
     """What `convert` makes of the first picture of a file."""
-    width, height = size_of(path)
-    if width * height > MAX_PIXELS:
-        raise ImageError(f"{path} has {width} x {height} pixels; at most {MAX_PIXELS:,} are read")
+    sides, most = size_of(path), max_pixels()
     with _clear_errors(path) as (path, head):
         if head.startswith(TIFF):
             from stylelab.files import tiff
 
+            _check_pixels(path, sides, most)
             stored = tiff.read(path)
         else:
             with _open(path, head) as file:
+                if size and file.format == "JPEG" and sides[0] * sides[1] > LARGE_JPEG:
+                    scale = ENOUGH * size / max(sides)
+                    file.draft(None, tuple(-int(-side * scale // 1) for side in file.size))
+                _check_pixels(path, file.size, most)
                 stored = png.read(path, file) if file.format == "PNG" else _read(path, file)
                 stored.orientation = _orientation(file)
                 with suppress(Exception):  # whatever is wrong with the other pictures
@@ -123,7 +155,11 @@ def _open(path: Path, head: bytes) -> Image.Image:
     place = head.find(b"colrnclx")  # AVIF's and HEIC's counterpart of cICP, two bytes each
     if place > 0 and b"colrprof" not in head:
         check_code_points(path, head[place + 9], head[place + 11])
-    return Image.open(path, formats=accepted)
+    most, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # `_check_pixels` comes later
+    try:
+        return Image.open(path, formats=accepted)
+    finally:
+        Image.MAX_IMAGE_PIXELS = most
 
 
 def _orientation(file: Image.Image) -> int:

@@ -16,6 +16,20 @@ from stylelab.errors import ImageError
 
 DESCRIPTION = 0x010E  # EXIF's tag ImageDescription
 WEBP_SIDE = 16383
+ROWS = 64  # rounded at a time
+
+
+def rounded(image: np.ndarray, bits: int) -> np.ndarray:
+    """`image` (C, H, W) in floats as `(H, W, C)` integers of 8 or 16 bits; clamped to [0, 1].
+
+    Some rows at a time: a large image takes no memory but what is returned.
+    """
+    channels, height, width = image.shape
+    pixels = np.empty((height, width, channels), f"uint{bits}")
+    for first in range(0, height, ROWS):
+        rows = image[:, first : first + ROWS].clip(0, 1) * np.float32(2**bits - 1)
+        pixels[first : first + ROWS] = np.moveaxis(rows.round(), 0, -1)
+    return pixels
 
 
 def png(pixels: np.ndarray, texts: Mapping[str, str]) -> bytes:

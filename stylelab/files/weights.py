@@ -2,6 +2,9 @@
 
 PyTorch and safetensors refuse code and broken containers. Valid containers of nonsense are refused
 here, at once: too many entries, other things than tensors, tensors of unusual kinds.
+
+State dicts do not say what an image is to their weights, their *input convention*: torchvision's is
+RGB in [0, 1], less ImageNet's mean, over its deviation; Caffe's is BGR in [0, 255] less the mean.
 """
 
 import json
@@ -22,8 +25,24 @@ from stylelab.errors import NetworkError, StylelabError
 from stylelab.files.local import atomic, readable
 from stylelab.vgg import LAYERS, VGG
 
+SCALE = "scale"  # of each filter, in files of 8 bits: `conv1_1.scale` is that of `conv1_1.weight`
 MOST_ENTRIES = 10_000  # VGG-19 has 38
 MOST_DESCRIPTION = 4_000_000  # bytes that name and describe the tensors; VGG-19's take 4,000
+
+
+def imagenet_input() -> dict[str, Tensor]:
+    """torchvision's preprocessing as weights of a 1x1 convolution: (rgb - mean) / deviation."""
+    mean, deviation = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    return {"weight": torch.diag(1 / deviation).reshape(3, 3, 1, 1), "bias": -mean / deviation}
+
+
+def caffe_input() -> dict[str, Tensor]:
+    """Caffe's preprocessing as weights of a 1x1 convolution: 255 bgr - mean."""
+    weight = 255 * torch.eye(3).flip(0).reshape(3, 3, 1, 1)
+    return {"weight": weight, "bias": -torch.tensor([103.939, 116.779, 123.68])}
+
+
+CONVENTIONS = {"torchvision": imagenet_input, "caffe": caffe_input}
 
 
 def read_weights(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict]:
@@ -44,13 +63,24 @@ def read_weights(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict]
         tensors = {key: value for key, value in state.items() if isinstance(value, Tensor)}
         if not 0 < len(tensors) <= MOST_ENTRIES:
             raise NetworkError(f"it holds no tensors, or more than {MOST_ENTRIES} entries")
-        return {key: _as_float(key, value, path) for key, value in tensors.items()}, header
+        return restored({k: _as_float(k, value, path) for k, value in tensors.items()}), header
     except Exception as error:  # unpicklers raise nearly anything on damaged files
         reason = str(error) if isinstance(error, NetworkError) else type(error).__name__
         raise NetworkError(
             f"{path} cannot be read as weights ({reason}): expected a state dict saved by "
             "torch.save or safetensors, of tensors alone, and not cut short"
         ) from error
+
+
+def restored(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """`tensors` with the weights of 8 bits times their scales, where there are any."""
+    found = {key: value for key, value in tensors.items() if not key.endswith(f".{SCALE}")}
+    for key in tensors.keys() - found.keys():
+        weight, scale = f"{key.removesuffix(SCALE)}weight", tensors[key]
+        if weight not in found or scale.shape != found[weight].shape[:1]:
+            raise NetworkError(f"{key!r} is no scale of filters that it has")
+        found[weight] = found[weight] * scale.view(-1, *[1] * (found[weight].dim() - 1))
+    return found
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], object]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from stylelab import __version__
+from stylelab.engine.precision import precision_of
 from stylelab.errors import ImageError
 from stylelab.files.text import json_object
 from stylelab.images import read_metadata
@@ -37,6 +38,7 @@ def metadata(
         "pooling_used": network.pooling,
         **outcome,
         "device": str(network.device),
+        "precision": precision_of(network),
         "stylelab": __version__,
         "torch": torch.__version__,
     }

@@ -173,6 +173,22 @@ class Settings:
         choices=("avg", "max"),
         unset="the network's own",
     )
+    objective: str = _setting(
+        "means",
+        "Objective",
+        "means: content and style as a strength or ratio weighs them, in a network of mean "
+        "activation 1; authors: as in the authors' released code, in a full network as it was "
+        "trained, with content weight 1, or --alpha-beta, and style weights 1e3 / N_l^2",
+        choices=("means", "authors"),
+    )
+    convention: str | None = _setting(
+        None,
+        "Input",
+        "what a file of weights takes for an image: RGB, as torchvision's, or BGR, as Caffe's",
+        kind=str,
+        choices=("torchvision", "caffe"),
+        unset="the file's own, or torchvision's",
+    )
 
     def __post_init__(self) -> None:
         for name, option in OPTIONS.items():
@@ -185,12 +201,19 @@ class Settings:
     @property
     def content_weights(self) -> dict[str, float]:
         """The share of alpha of each content layer whose weight is above 0; they sum to 1."""
-        return shares(self.content_layers)
+        return self._weights(self.content_layers)
 
     @property
     def layer_weights(self) -> dict[str, float]:
-        """w_l of equation 5 for each style layer whose weight is above 0; they sum to 1."""
-        return shares(self.style_layers)
+        """w_l of equation 5 for each style layer whose weight is above 0; they sum to 1.
+
+        Of the authors' objective they are factors of its weights, and need not sum to 1.
+        """
+        return self._weights(self.style_layers)
+
+    def _weights(self, layers: Mapping[str, float]) -> dict[str, float]:
+        found = shares(layers)
+        return {layer: layers[layer] for layer in found} if self.objective == "authors" else found
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -198,14 +221,16 @@ class Settings:
         return (*self.content_weights, *self.layer_weights)
 
     @property
-    def objective(self) -> tuple:
-        """What the objective depends on: equal for equal objectives."""
+    def goal(self) -> tuple:
+        """What the losses and their weights depend on: equal for equal ones."""
         weighed = ("strength", self.strength) if self.alpha_beta is None else self.alpha_beta
         return weighed, self.content_weights, self.layer_weights, self.tv_weight
 
     @property
     def dial(self) -> str:
         """How content and style are weighed, in words."""
+        if self.objective == "authors":
+            return "the authors' weights"
         if self.alpha_beta is None:
             return f"strength {self.strength:.2g}"
         return f"α/β {self.alpha_beta:.1e}"
@@ -219,6 +244,12 @@ class Settings:
     def start_file(self) -> str | None:
         """The file that `init` names, if it does."""
         return None if self.init in OPTIONS["init"].choices else self.init
+
+    @property
+    def loading(self) -> dict[str, Any]:
+        """How the network is loaded, as `stylelab.load` takes it."""
+        rescale = self.objective != "authors"
+        return {"pooling": self.pooling, "convention": self.convention, "rescale": rescale}
 
     @property
     def how(self) -> dict[str, Any]:
@@ -241,7 +272,7 @@ class Settings:
         from stylelab.description import Transfer
         from stylelab.images import load_image
 
-        names = ("strength", "alpha_beta", "seed", "tv_weight", "colours")
+        names = ("strength", "alpha_beta", "seed", "tv_weight", "colours", "objective")
         chosen: dict[str, Any] = {name: getattr(self, name) for name in names}
         chosen |= {"content_layers": self.content_weights, "style_layers": self.layer_weights}
         init = load_image(self.start_file, self.size) if self.start_file else self.init

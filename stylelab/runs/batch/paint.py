@@ -68,7 +68,8 @@ def paint(order: Order) -> Painted:
     began, settings = time.perf_counter(), Settings.from_json(order.settings)
     if order.weights:
         check_file(settings.network, order.weights)
-    network = _network(settings.network, settings.pooling, order.device, order.weights)
+    loading = tuple(settings.loading.items())
+    network = _network(settings.network, loading, order.device, order.weights)
     with TemporaryDirectory(prefix="stylelab-") as scratch:
         sizes = {"content": settings.size, "style": settings.style_size, "start": settings.size}
         loaded = {
@@ -107,9 +108,9 @@ def paint(order: Order) -> Painted:
 
 
 @lru_cache(maxsize=2)
-def _network(name: str, pooling: str | None, device: str, weights: str) -> VGG:
+def _network(name: str, loading: tuple, device: str, weights: str) -> VGG:
     """A network, kept for the next picture; `weights` tells files of one name apart."""
-    return networks.load(name, pooling=pooling, device=pick_device(device))
+    return networks.load(name, device=pick_device(device), **dict(loading))
 
 
 def _load(content: bytes, name: str, folder: Path, size: int) -> Tensor:
