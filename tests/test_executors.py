@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,11 @@ def test_each_job_ends_with_its_result_or_its_error_and_no_other_s(kind):
     assert ended["one"] == ended["two"] == 1024
     assert "invalid literal for int()" in ended["wrong"] and "\n" not in ended["wrong"]
     assert ended["undescribed"] == "photo.jpg does not exist"
+
+
+def test_any_executor_will_do():
+    with ThreadPoolExecutor(2) as own, workers(1, scheduler=own) as found:
+        assert results(found, ["one", "two"], work) == {"one": 1024, "two": 1024}
 
 
 def test_jobs_are_described_when_it_is_their_turn_and_more_may_come_meanwhile():

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Executor
 from contextlib import contextmanager
 
 from stylelab.runs.executors import LOCAL, Workers, workers
@@ -47,7 +48,7 @@ def workers_for(
     network: str,
     size: int,
     device: str,
-    scheduler: str | None = None,
+    scheduler: str | Executor | None = None,
     resources: Mapping[str, float] | None = None,
 ) -> Iterator[tuple[Workers, dict[str, str]]]:
     """Workers (see `executors.workers`), no more of this computer than its memory is enough for.

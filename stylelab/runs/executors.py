@@ -4,6 +4,7 @@ All three are a `concurrent.futures.Executor`, and any other will do. Dask is im
 cluster.
 """
 
+import gc
 import json
 import os
 import platform
@@ -57,7 +58,7 @@ class Workers:
 def workers(
     count: int,
     *,
-    scheduler: str | None = None,
+    scheduler: str | Executor | None = None,
     resources: Mapping[str, float] | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> Iterator[Workers]:
@@ -66,14 +67,16 @@ def workers(
     Args:
         count: how many at the same time on this computer; a scheduler has workers of its own.
         scheduler: the address of a Dask scheduler, such as "tcp://HOST:8786", the JSON file that it
-            wrote it to, or "local".
+            wrote it to, or "local"; or any executor whose workers may be elsewhere.
         resources: what a worker must offer to be given a job, such as {"GPU": 1}.
         environment: variables of the processes of this computer.
 
     Raises:
         StylelabError: if the scheduler does not answer, or Dask is not installed.
     """
-    if scheduler is not None:
+    if isinstance(scheduler, Executor):
+        yield Workers(scheduler)
+    elif scheduler is not None:
         with _dask(scheduler, dict(resources or {}), count) as executor:
             yield Workers(executor)
     elif resources:
@@ -194,14 +197,17 @@ def _dask(scheduler: str, resources: dict[str, float], count: int) -> Iterator[E
         if scheduler == LOCAL:
             one_each = {"n_workers": count, "threads_per_worker": 1, "resources": resources}
             where = stack.enter_context(LocalCluster(**one_each, memory_limit=0))
+        reason, client = "", None
         try:
             client = stack.enter_context(Client(where, timeout="10s", set_as_default=False))
         except (OSError, ValueError, ImportError, RuntimeError) as error:
             reason = str(error).partition("\n")[0] or type(error).__name__
+        if client is None:
+            gc.collect()  # a client that failed: collected while another starts, it hangs
             raise StylelabError(
                 f"no Dask scheduler answers at {scheduler} ({reason}); start one with dask "
                 "scheduler, or leave out --scheduler"
-            ) from None
+            )
         if not _offered(client, resources):
             asked = " with " + " ".join(f"{n}={v:g}" for n, v in resources.items())
             lacking = asked if resources else ""

@@ -5,6 +5,7 @@ import re
 import shutil
 import textwrap
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
 from pathlib import Path
 
 from stylelab.errors import SettingError, StylelabError
@@ -85,7 +86,7 @@ def run_notebooks(
     output: str | os.PathLike[str] | None = None,
     notebooks: str | os.PathLike[str] | None = None,
     jobs: int = 1,
-    scheduler: str | None = None,
+    scheduler: str | Executor | None = None,
     resources: Mapping[str, float] | None = None,
     force: bool = False,
     checkpoint: bool = False,

@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections import deque
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +47,7 @@ def run_batch(
     output: Path,
     *,
     jobs: int = 1,
-    scheduler: str | None = None,
+    scheduler: str | Executor | None = None,
     resources: Mapping[str, float] | None = None,
     device: str = "auto",
     force: bool = False,
