@@ -410,7 +410,10 @@ def test_figures_hands_over_its_options_and_says_how_it_went(
         return [good, runner.Outcome("03_b", Path("out/03_b.ipynb"), 1.0, error, interrupted)]
 
     monkeypatch.setattr(runner, "run_notebooks", run_notebooks)
-    assert run("figures", "02", "--size", "128", "--seed", "0", "--jobs", "3", "--force") == code
+    monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", "tcp://x:1")
+    given = ("--size", "128", "--seed", "0", "--jobs", "3", "--force", "--resources", "GPU=1")
+    assert run("figures", "02", *given) == code
+    assert asked["scheduler"] == "tcp://x:1" and asked["resources"] == {"GPU": 1}
     assert asked["names"] == ["02"] and asked["profile"] == "quick" and asked["output"] is None
     assert asked["overrides"] == {"size": 128, "seed": 0}
     assert asked["jobs"] == 3 and asked["force"] is True and asked["checkpoint"] is False
@@ -423,6 +426,8 @@ def test_figures_hands_over_its_options_and_says_how_it_went(
         *((" ", 2), ("paint", 2), ("transfer a.jpg", 2), ("verify", 2)),
         *(("figures --profile big", 2), ("figures 99", 2), ("figures 02 --init noise", 2)),
         *(("figures --jobs 0", 2), ("figures --notebooks folder.png", 1)),
+        *(("figures --resources GPU", 2), ("figures 02 --resources GPU=1", 2)),
+        *(("figures --scheduler local --checkpoint", 2), ("figures 02 --scheduler udp://x", 1)),
         *(("verify photo.jpg", 1), ("verify . --reference gone", 1)),
         ("verify . --network gone.pth", 2),
         ("lecture folder.png page.html", 1),
