@@ -67,7 +67,7 @@ def test_every_combination_is_made_once_and_stands_in_the_table(folder, capsys):
         record = json.loads(Path("out", "pictures", f"{row['name']}.json").read_text("utf-8"))
         assert float(row["seconds"]) == record["seconds"] > 0
         assert record["best_loss"] <= record["first_loss"] and record["threads"] >= 1
-        total = record["content_loss"] + record["style_loss"]
+        total = record["saved_content"] + record["saved_style"]
         assert record["saved_loss"] >= total * (1 - 1e-6) and -1 <= record["edges"] <= 1
         assert Path("out", row["picture"]).with_suffix(".jpg").is_file()
 

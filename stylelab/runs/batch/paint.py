@@ -130,7 +130,7 @@ def _losses(result: Result) -> dict[str, float]:
     found = {"first_loss": float(result.losses[0]), "best_loss": float(result.losses.min())}
     found["saved_loss"] = sum(final.values())
     for kind in ("content", "style"):
-        found[f"{kind}_loss"] = sum(loss for name, loss in final.items() if name.startswith(kind))
+        found[f"saved_{kind}"] = sum(loss for name, loss in final.items() if name.startswith(kind))
     return found
 
 

@@ -24,8 +24,8 @@ MEASURES = {
 SHOWN = ("style_distance", "edges", "seconds")
 NO_CHOICE = {"name", "status", "reason", "picture", "content", "style", "start", "key", "worker"}
 NO_CHOICE |= {"content_sha256", "style_sha256", "sha256", "bytes", "width", "height", "torch"}
-NO_CHOICE |= {"alpha_beta_used", "steps_done", "first_loss", "best_loss", "content_loss"}
-NO_CHOICE |= {"style_loss", "device", "threads", "stylelab", "network_sha256", "pooling_used"}
+NO_CHOICE |= {"alpha_beta_used", "steps_done", "first_loss", "best_loss", "saved_content"}
+NO_CHOICE |= {"saved_style", "device", "threads", "stylelab", "network_sha256", "pooling_used"}
 
 
 def write(rows: Sequence[Row], path: Path) -> None:
