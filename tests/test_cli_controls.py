@@ -200,7 +200,7 @@ def test_all_options_work_together(folder, made, capsys):
     assert last.content_weights == pytest.approx({"conv2_1": 1 / 3, "conv3_1": 2 / 3})
     assert last.init.shape == last.content.shape and len(last.styles) == 2
     assert {path.name for path in folder.glob("out-*")} == {"out-step0003.png", "out-step0006.png"}
-    assert "4 steps of adam from photo.png on each of 2 levels" in capsys.readouterr().out
+    assert "4 + 4 steps of adam from photo.png, coarse to fine" in capsys.readouterr().out
     assert record()["start"]["file"] == "photo.png" and record()["learning_rate"] == 0.02
     Path("out.png").rename("first.png")
     assert run("--settings first.png --device cpu") == 0
