@@ -3,6 +3,7 @@
 Nothing is executed: pages show the outputs that are committed in the notebooks.
 """
 
+import json
 import re
 import tomllib
 from html import escape
@@ -51,6 +52,7 @@ def setup(app) -> None:
     """Draw formulas as SVG: a page then needs no script, font or network for them."""
     app.add_html_math_renderer("drawn", (inline, None), (block, None))
     app.connect("source-read", redirect_links)
+    app.connect("source-read", show_attachments)
 
 
 def redirect_links(app, name: str, source: list[str]) -> None:
@@ -65,6 +67,20 @@ def redirect_links(app, name: str, source: list[str]) -> None:
 
     text = source[0].replace("](docs/gallery.md)", "](book/index.md)")
     source[0] = re.sub(r"\]\(([\w./-]+)\)", first_page, text)
+
+
+def show_attachments(app, name: str, source: list[str]) -> None:
+    """Put pictures attached to a notebook's texts into the texts: MyST-NB leaves them out."""
+    if app.env.doc2path(name).suffix != ".ipynb":
+        return
+    notebook = json.loads(source[0])
+    for cell in notebook["cells"]:
+        text = "".join(cell["source"])
+        for file, kinds in cell.pop("attachments", {}).items():
+            for kind, data in kinds.items():
+                text = text.replace(f"(attachment:{file})", f"(data:{kind};base64,{data})")
+        cell["source"] = text
+    source[0] = json.dumps(notebook)
 
 
 def inline(writer, node) -> None:
