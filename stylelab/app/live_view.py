@@ -26,11 +26,15 @@ def picture(image: Tensor, alt: str, attributes: str = "", *, quality: int = 88)
 
     `alt` describes it, and may be any text; `attributes` are HTML.
     """
+    return f'<img alt="{escape(alt)}" src="{data_uri(image, quality=quality)}" {attributes}>'
+
+
+def data_uri(image: Tensor, *, quality: int = 88) -> str:
+    """The address that holds `image` `(1, 3, H, W)`, sRGB in [0, 1], as a JPEG."""
     pixels = image[0].clamp(0, 1).mul(255).round().byte().permute(1, 2, 0).cpu().numpy()
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "JPEG", quality=quality)
-    data = base64.b64encode(file.getvalue()).decode()
-    return f'<img alt="{escape(alt)}" src="data:image/jpeg;base64,{data}" {attributes}>'
+    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
 def before_after(before: Tensor, after: Tensor, share: float) -> Tensor:
