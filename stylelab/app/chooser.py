@@ -11,6 +11,7 @@ from pathlib import Path
 from string import Template
 
 ASSETS = Path(__file__).parent / "assets"
+ROOM = 36  # letters below a slider on a phone; of more words every second is left out there
 MARK = "stylelab-scrubber"  # the class of the outermost element
 
 
@@ -71,6 +72,7 @@ def chooser(
         name=escape(slider.name),
         first=slider.first,
         last=len(slider.settings) - 1,
+        kind="ticks long" if sum(map(len, slider.settings)) > ROOM else "ticks",
         ticks="".join(f"<span>{escape(setting)}</span>" for setting in slider.settings),
         ends=f'<div class="ends" aria-hidden="true">{ends}</div>' if ends else "",
         buttons=_row(buttons) if buttons else "",
