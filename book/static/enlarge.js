@@ -38,6 +38,11 @@ document.addEventListener("DOMContentLoaded", () => {
     });
   }
 
+  dialog.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape") return;
+    event.stopPropagation(); // Sphinx would take it, for words found in a search
+    dialog.close();
+  });
   dialog.addEventListener("click", (event) => {
     if (event.target === large) view.classList.toggle("full");
     else dialog.close();
