@@ -5,9 +5,9 @@ import torch
 from browser import browser
 
 from stylelab.app.chooser import Dial, chooser, whole_page
-from stylelab.app.live_view import data_uri
+from stylelab.app.live_view import data_url
 
-GREYS = {f"step {i}": data_uri(torch.full((1, 3, 60, 90), i / 3)) for i in range(4)}
+GREYS = {f"step {i}": data_url(torch.full((1, 3, 60, 90), i / 3)) for i in range(4)}
 STEPS = Dial("step", ["0", "", "", "3"], 3)
 
 

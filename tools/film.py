@@ -15,7 +15,7 @@ from torch import Tensor
 import stylelab
 from stylelab import gallery
 from stylelab.app.chooser import Dial, chooser, whole_page
-from stylelab.app.live_view import data_uri
+from stylelab.app.live_view import data_url
 from stylelab.figures import films
 from stylelab.files.local import atomic
 from stylelab.optimisation import Result
@@ -64,13 +64,13 @@ def page(frames: Mapping[int, Tensor], result: Result, images: list[Tensor]) -> 
     body = chooser(
         {
             f"Step {step}: the loss is {_percent(float(losses[step]))} of that at the start": (
-                data_uri(frames[step], quality=QUALITY)
+                data_url(frames[step], quality=QUALITY)
             )
             for step in steps
         },
         slider,
         beside={
-            caption: data_uri(image, quality=QUALITY)
+            caption: data_url(image, quality=QUALITY)
             for caption, image in zip(("photograph", "painting"), images, strict=True)
         },
         facts=facts,

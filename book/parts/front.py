@@ -12,7 +12,7 @@ from PIL import Image
 
 from stylelab import gallery
 from stylelab.app.chooser import Dial, chooser
-from stylelab.app.live_view import data_uri
+from stylelab.app.live_view import data_url
 
 ROOT = Path(__file__).resolve().parents[2]
 FIGURES = ROOT / "figures" / "paper-vgg19-mini"
@@ -26,7 +26,7 @@ def five_paintings() -> str:
     paintings = [gallery.info(record["images"][letter]["name"]) for letter in "BCDEF"]
     texts = [f"In the style of {each.title} by {each.artist}" for each in paintings]
     labels = [re.search(r"(van )?\w+$", each.artist)[0] for each in paintings]
-    pictures = [data_uri(each, quality=QUALITY) for each in panels(FIGURES / "figure3.png", 6)]
+    pictures = [data_url(each, quality=QUALITY) for each in panels(FIGURES / "figure3.png", 6)]
     slider = Dial("painting", ["photograph", *labels], 2)
     return chooser(dict(zip(["The photograph", *texts], pictures, strict=True)), slider)
 

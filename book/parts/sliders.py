@@ -11,7 +11,7 @@ from stylelab import gallery
 from stylelab.app import lecture
 from stylelab.app.chooser import Dial, chooser
 from stylelab.app.lecture import STARTS
-from stylelab.app.live_view import data_uri
+from stylelab.app.live_view import data_url
 
 ROOT = Path(__file__).resolve().parents[2]
 FIGURES = ROOT / "figures" / "quick-vgg19-mini"
@@ -117,10 +117,10 @@ def _chooser(
     facts = f"Network: {record['network']['name']} · {result['steps']} steps, {width} x {height}"
     credits = "; ".join(images[role]["credit"] for role in beside.values())
     return chooser(
-        dict(zip(texts, map(data_uri, made), strict=True)),
+        dict(zip(texts, map(data_url, made), strict=True)),
         slider,
         beside={
-            text: data_uri(gallery.open(images[role]["name"], SIDE))
+            text: data_url(gallery.open(images[role]["name"], SIDE))
             for text, role in beside.items()
         },
         facts=f"{facts} pixels · Images: {credits}",

@@ -39,7 +39,7 @@ def chooser(
     """An element that shows one of `pictures`; it may stand in any page, and several times.
 
     Args:
-        pictures: their addresses, such as `live_view.data_uri` makes, by what they show. They are
+        pictures: their addresses, such as `live_view.data_url` makes, by what they show. They are
             in order: all settings of the slider for the first button, then for the second, ...
         slider, buttons: what chooses the picture; without `buttons` the slider alone does.
         beside: addresses of smaller pictures that are always there, by their captions.

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from stylelab import gallery
 from stylelab.app.chooser import MARK, Dial, chooser, whole_page
-from stylelab.app.live_view import data_uri
+from stylelab.app.live_view import data_url
 from stylelab.errors import StylelabError
 from stylelab.files.local import atomic
 from stylelab.images import load_image
@@ -87,13 +87,13 @@ def write_page(
     buttons = Dial("Style layers up to", layers, min(1, len(layers) - 1))
     body = chooser(
         {
-            f"Style layers up to {layer}, α/β = {tick}": data_uri(load_image(path), quality=quality)
+            f"Style layers up to {layer}, α/β = {tick}": data_url(load_image(path), quality=quality)
             for (layer, tick), path in zip(product(layers, ticks), panels, strict=True)
         },
         slider,
         buttons,
         beside={
-            caption: data_uri(gallery.open(name, max(height, width)), quality=quality)
+            caption: data_url(gallery.open(name, max(height, width)), quality=quality)
             for caption, name in zip(("photograph", "painting"), names, strict=True)
         },
         facts=" · ".join(facts),

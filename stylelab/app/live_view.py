@@ -21,20 +21,20 @@ POINTS = 150  # at most, on each curve: more cannot be told apart at this width
 DECADES = 6  # at most, on the axis of losses
 
 
-def picture(image: Tensor, alt: str, attributes: str = "", *, quality: int = 88) -> str:
-    """An `<img>` that holds `image` `(1, 3, H, W)`, sRGB in [0, 1], as a JPEG of `quality` 1 to 95.
-
-    `alt` describes it, and may be any text; `attributes` are HTML.
-    """
-    return f'<img alt="{escape(alt)}" src="{data_uri(image, quality=quality)}" {attributes}>'
-
-
-def data_uri(image: Tensor, *, quality: int = 88) -> str:
-    """The address that holds `image` `(1, 3, H, W)`, sRGB in [0, 1], as a JPEG."""
+def data_url(image: Tensor, quality: int = 88) -> str:
+    """`image` `(1, 3, H, W)`, sRGB in [0, 1], as the address of a JPEG of `quality` 1 to 95."""
     pixels = image[0].clamp(0, 1).mul(255).round().byte().permute(1, 2, 0).cpu().numpy()
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "JPEG", quality=quality)
     return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def picture(image: Tensor, alt: str, attributes: str = "", *, quality: int = 88) -> str:
+    """An `<img>` that holds an image, as `data_url` takes it.
+
+    `alt` describes it, and may be any text; `attributes` are HTML.
+    """
+    return f'<img alt="{escape(alt)}" src="{data_url(image, quality)}" {attributes}>'
 
 
 def before_after(before: Tensor, after: Tensor, share: float) -> Tensor:
