@@ -27,7 +27,7 @@ def five_paintings() -> str:
     texts = [f"In the style of {each.title} by {each.artist}" for each in paintings]
     labels = [re.search(r"(van )?\w+$", each.artist)[0] for each in paintings]
     pictures = [data_url(each, quality=QUALITY) for each in panels(FIGURES / "figure3.png", 6)]
-    slider = Dial("painting", ["photograph", *labels], 2)
+    slider = Dial("painting", ["photo", *labels], 2)
     return chooser(dict(zip(["The photograph", *texts], pictures, strict=True)), slider)
 
 
