@@ -19,7 +19,7 @@ help:
 	@echo "make gallery   make anew what is committed: figures/ and the notebooks' outputs; takes an hour or two,"
 	@echo "               goes on where it was interrupted  (ARGS='--size 384' for smaller pictures)"
 	@echo "make book      the notebooks as a website, with the outputs they were committed with: build/book/"
-	@echo "make lab       open the notebooks in JupyterLab"
+	@echo "make lab       open a copy of the notebooks in JupyterLab: lab/, yours to change"
 	@echo "make test      check the style of the code, then run the unit tests  (ARGS='-k cli' for some)"
 	@echo "make test-whole  execute every notebook in small, build the book, drive a browser"
 	@echo "make lint      check the style of the code, and that its imports run one way"
@@ -38,6 +38,7 @@ gallery: $(READY)
 	$(BIN)/stylelab figures --jobs $(JOBS)
 	$(BIN)/python tools/gallery.py
 	$(BIN)/stylelab lecture build/paper-vgg19-mini figures/lecture.html --quality 75
+	$(BIN)/python tools/film.py
 
 # -W: a link that leads nowhere is an error.
 book: $(READY)
@@ -56,7 +57,8 @@ lint: $(READY)
 	$(BIN)/lint-imports
 
 lab: $(READY)
-	$(BIN)/jupyter lab notebooks $(ARGS)
+	$(BIN)/python tools/lab.py
+	$(BIN)/jupyter lab lab $(ARGS)
 
 clean:
 	rm -rf .venv build

@@ -353,7 +353,7 @@ def test_arrow_keys_reach_the_lecture_page_and_not_jupyterlab(page):
     lecture.locator("input[type=range]").focus()
     for key in ("ArrowLeft", "ArrowUp"):
         page.keyboard.press(key)
-    assert lecture.locator("output").inner_text() == "Style layers up to conv4_1, α/β = 1e-4"
+    assert lecture.locator("output").inner_text() == "Style layers up to conv1_1, α/β = 1e-3"
     assert lecture.locator("input[type=range]").evaluate("slider => slider.matches(':focus')")
 
 

@@ -3,12 +3,16 @@
 Runs are imitated without a kernel: papermill injects the parameters, and outputs are written in.
 """
 
+import base64
 import importlib.util
+import io
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
+from PIL import Image
 from toys import write
 
 from stylelab.errors import StylelabError
@@ -65,7 +69,8 @@ def run(
     for count, (cell, shown) in enumerate(
         zip(page.cells, outputs or outputs_of(values["size"]), strict=True), 1
     ):
-        cell.update(outputs=shown, execution_count=count if cell.source else None)
+        if cell.cell_type == "code":
+            cell.update(outputs=shown, execution_count=count if cell.source else None)
     nbformat.write(page, executed)
     made = [executed.parent / name for name in ("figure.png", "figure.json", "panels/a.png")]
     for file in made:
@@ -157,3 +162,38 @@ def test_outputs_name_no_folder_and_are_not_too_large(root, kind, content, messa
     ran = run(root, tool.QUICK, "quick", [[], [], [output], [], [], []])
     with pytest.raises(StylelabError, match=message):
         tool.page(ran, root / "notebooks" / "02_a.ipynb", root)
+
+
+def opens_with(notebook: Path, figure: str) -> None:
+    """Name the figure that a notebook's first cell, a text, shows."""
+    page = nbformat.read(notebook, as_version=4)
+    page.cells.insert(0, new_markdown_cell("![a ramp](attachment:opening.jpg)"))
+    page.cells[0].metadata["opening"] = figure
+    nbformat.write(page, notebook)
+
+
+@pytest.mark.parametrize("grain", [0, 127])
+def test_a_notebook_opens_with_a_small_copy_of_the_figure_it_names(root, grain):
+    notebook = root / "notebooks" / "02_a.ipynb"
+    opens_with(notebook, "ramp.png")
+    ran = run(root, tool.QUICK, "quick", [[], *outputs_of(256)])
+    noise = np.random.default_rng(0).integers(0, grain + 1, (600, 1200, 3))
+    ramp = np.linspace(64, 191, 1200)[:, None] + noise - grain / 2
+    Image.fromarray(ramp.astype(np.uint8)).save(ran.parent / "ramp.png")
+    page = nbformat.reads(tool.page(ran, notebook, root), as_version=4)
+    nbformat.validate(page)
+    data = base64.b64decode(page.cells[0].attachments["opening.jpg"]["image/jpeg"])
+    assert len(data) <= 90_000
+    with Image.open(io.BytesIO(data)) as picture:
+        assert picture.format == "JPEG" and abs(picture.width - 2 * picture.height) < 2
+        assert picture.width == 900 or (grain and picture.width < 900)
+        shown = np.asarray(picture.convert("L").resize((4, 1)), float)
+    assert np.abs(shown - [80, 112, 143, 175]).max() < 5
+
+
+def test_a_figure_to_open_with_that_was_not_made_is_named(root):
+    notebook = root / "notebooks" / "02_a.ipynb"
+    opens_with(notebook, "figure9.png")
+    ran = run(root, tool.QUICK, "quick", [[], *outputs_of(256)])
+    with pytest.raises(StylelabError, match=r"figure9\.png, the opening picture"):
+        tool.page(ran, notebook, root)

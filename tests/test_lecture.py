@@ -89,7 +89,7 @@ def test_the_page_holds_every_picture_and_shows_one(make, tmp_path):
     for i, image in enumerate(images[:6]):
         assert pixels(image, tmp_path).sub(i / 5).abs().max() < 0.02
     assert [image["alt"] for image in images if "hidden" not in image] == [
-        *("Style layers up to conv3_1, α/β = 1e-1", "photograph", "painting")
+        *("Style layers up to conv2_1, α/β = 1e-1", "photograph", "painting")
     ]
     assert "Network: tiny, avg pooling · from white noise, 5 steps, 32 x 24 pixels" in html
     assert all(gallery.credit(name) in html for name in ("pagoda", "storm"))
@@ -117,6 +117,10 @@ def test_quality_is_that_of_the_jpegs(make, record):
         ({"settings": {}}, "does not describe a matrix"),
         ({"images": None}, "does not describe a matrix"),
         ({"settings": {"style_layers": [], "alpha_beta": [], "init": "noise"}}, "does not descr"),
+        (
+            {"settings": {"style_layers": [["a"]], "alpha_beta": [1, 1], "init": "noise"}},
+            "twice",
+        ),
         ({"settings": {"style_layers": [["../a"]], "alpha_beta": [1], "init": "noise"}}, "name"),
         ({"settings": {"style_layers": [["x"]], "alpha_beta": [1], "init": "noise"}}, "x_1e"),
     ],
@@ -166,7 +170,7 @@ def test_it_works_in_a_browser_by_keyboard_and_twice_on_a_page(make, tmp_path, w
             return visible.get_attribute("src")
 
         start = shown(first)
-        assert "conv3_1, α/β = 1e-1" in first.locator("output").text_content()
+        assert "conv2_1, α/β = 1e-1" in first.locator("output").text_content()
         slider = first.locator("input[type=range]")
         slider.focus()
         slider.press("ArrowLeft")
@@ -175,11 +179,11 @@ def test_it_works_in_a_browser_by_keyboard_and_twice_on_a_page(make, tmp_path, w
         slider.press("ArrowLeft")  # the end
         assert shown(first) == moved
         slider.press("ArrowUp")
-        assert "conv2_1, α/β = 1e-3" in first.locator("output").text_content()
-        first.locator("label", has_text="conv1_1").click()
         assert "conv1_1, α/β = 1e-3" in first.locator("output").text_content()
+        first.locator("label", has_text="conv3_1").click()
+        assert "conv3_1, α/β = 1e-3" in first.locator("output").text_content()
         assert shown(first) not in (start, moved)
-        page.keyboard.press("ArrowDown")
+        page.keyboard.press("ArrowUp")
         page.keyboard.press("ArrowRight")
         assert "conv2_1, α/β = 1e-1" in first.locator("output").text_content()
         assert first.locator("input:checked").count() == 1

@@ -3,11 +3,15 @@
     python tools/gallery.py
 
 Figures and records of build/paper-vgg19-mini and build/quick-vgg19-mini go to figures/. Outputs of
-the quick run, which used the values written in the notebooks, go into notebooks/*.ipynb.
+the quick run, which used the values written in the notebooks, go into notebooks/*.ipynb, and so
+does the picture that a notebook opens with: the figure that its first cell's metadata `opening`
+names becomes that cell's attachment `opening.jpg`.
 `make gallery` makes both runs first. Nothing is written unless every notebook finished in both runs
 and everything that it made is still there, unchanged.
 """
 
+import base64
+import io
 import json
 import shutil
 import sys
@@ -16,6 +20,7 @@ from pathlib import Path
 
 import nbformat
 from nbformat import NotebookNode
+from PIL import Image
 
 from stylelab.errors import StylelabError
 from stylelab.files.local import atomic
@@ -27,6 +32,7 @@ QUICK = "quick-vgg19-mini"
 FOLDERS = ("paper-vgg19-mini", QUICK)
 KEPT = (".png", ".gif", ".json")
 LARGEST = 3_000_000  # bytes of an executed notebook
+OPENING, OPENING_SIDE, OPENING_BYTES = "opening.jpg", 900, 90_000
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
@@ -76,12 +82,13 @@ def keep(files: list[Path], target: Path) -> None:
 def page(executed: Path, notebook: Path, root: Path = ROOT) -> str:
     """The text of `notebook` with the outputs of `executed`, which ran its code.
 
-    Everything else stays as it is in `notebook`, so that its texts can be edited without another
-    run. Injected cells, times and the state of widgets are left out.
+    Everything else but the opening picture stays as it is in `notebook`, so that its texts can be
+    edited without another run. Injected cells, times and the state of widgets are left out.
 
     Raises:
         StylelabError: if other code was run, or with other values than the quick profile's; if
-            the outputs are too large for a repository, or name folders of this computer.
+            the figure to open with was not made; if the outputs are too large for a repository, or
+            name folders of this computer.
     """
     ran, kept = (nbformat.read(path, as_version=4) for path in (executed, notebook))
     ran_code = [c for c in ran.cells if c.cell_type == "code" and not is_injected(c)]
@@ -97,6 +104,9 @@ def page(executed: Path, notebook: Path, root: Path = ROOT) -> str:
             count += 1
             cell.execution_count = count
             cell.outputs = [renumbered(out, count) for out in source.outputs if is_for_readers(out)]
+    if name := kept.cells[0].metadata.get("opening"):
+        picture = base64.b64encode(opening(executed.parent / name)).decode()
+        kept.cells[0].attachments = {OPENING: {"image/jpeg": picture}}
     text = nbformat.writes(kept) + "\n"
     if len(text.encode()) > LARGEST:
         raise StylelabError(
@@ -107,6 +117,29 @@ def page(executed: Path, notebook: Path, root: Path = ROOT) -> str:
         if private != private.parent and f"{private}/" in said:
             raise StylelabError(f"an output of {executed} names {private}; do not print paths")
     return text
+
+
+def opening(figure: Path) -> bytes:
+    """A figure as a JPEG of at most `OPENING_SIDE` pixels and `OPENING_BYTES`.
+
+    Raises:
+        StylelabError: if the figure cannot be read.
+    """
+    try:
+        with Image.open(figure) as image:
+            small = image.convert("RGB")
+    except OSError as error:
+        raise StylelabError(
+            f"{figure}, the opening picture, cannot be read ({error}); correct the metadata "
+            "`opening` of the notebook's first cell, or run make figures"
+        ) from error
+    small.thumbnail((OPENING_SIDE, OPENING_SIDE), Image.Resampling.LANCZOS)
+    while True:
+        for quality in range(88, 60, -4):
+            small.save(buffer := io.BytesIO(), "JPEG", quality=quality, optimize=True)
+            if buffer.tell() <= OPENING_BYTES:
+                return buffer.getvalue()
+        small.thumbnail([round(0.9 * side) for side in small.size], Image.Resampling.LANCZOS)
 
 
 def is_injected(cell: NotebookNode) -> bool:

@@ -9,12 +9,12 @@ a phone.
 
 import json
 import os
-from html import escape
+from itertools import product
 from pathlib import Path
-from string import Template
 
 from stylelab import gallery
-from stylelab.app.live_view import picture
+from stylelab.app.chooser import MARK, Dial, chooser, whole_page
+from stylelab.app.live_view import data_url
 from stylelab.errors import StylelabError
 from stylelab.files.local import atomic
 from stylelab.images import load_image
@@ -33,7 +33,7 @@ def page(path: str | os.PathLike[str] = PAGE) -> object:
     from IPython.display import HTML
 
     body = _read(Path(path)).partition("<body>")[2].rpartition("</body>")[0]
-    if "stylelab-scrubber" not in body:
+    if MARK not in body:
         raise StylelabError(f"{path} is not a lecture page; make one with lecture.write_page")
     return HTML(body)
 
@@ -62,12 +62,12 @@ def write_page(
         record = json.loads(_read(record_file))
         settings, made = record["settings"], record["results"]["transfers"]
         layers, ratios = [row[-1] for row in settings["style_layers"]], settings["alpha_beta"]
-        chosen = (layers[-1], ratios[len(ratios) // 2])  # shown first
-        panels = {
-            (layer, ratio): panel_path(run, FIGURE, f"{layer}_{ratio:.0e}")
-            for layer in layers
-            for ratio in ratios
-        }
+        panels = [
+            panel_path(run, FIGURE, f"{layer}_{ratio:.0e}")
+            for layer, ratio in product(layers, ratios)
+        ]
+        if not panels or len(set(panels)) < len(panels):
+            raise ValueError("it is empty, or a setting is there twice")
         height, width = made["size"]
         sources = [record["images"][role] for role in ("content", "style")]
         names = [source["name"] for source in sources]
@@ -81,34 +81,24 @@ def write_page(
             f"{record_file} does not describe a matrix of style layers by ratios ({error!r}); "
             "make it again with stylelab figures 06"
         ) from error
-    ticks = {ratio: f"{ratio:.0e}".replace("e-0", "e-") for ratio in ratios}  # as in the figures
-    alts = {
-        (layer, ratio): f"Style layers up to {layer}, α/β = {ticks[ratio]}"
-        for layer, ratio in panels
-    }
-    originals = [gallery.open(name, max(height, width)) for name in names]
-    document = Template(
-        (Path(__file__).parent / "assets/lecture.html").read_text("utf-8")
-    ).substitute(
-        pictures="\n".join(
-            picture(
-                load_image(panel), alts[key], "" if key == chosen else "hidden", quality=quality
-            )
-            for key, panel in panels.items()
-        ),
-        photograph=picture(originals[0], "photograph", quality=quality),
-        painting=picture(originals[1], "painting", quality=quality),
-        setting=escape(alts[chosen]),
-        chosen=ratios.index(chosen[1]),
-        last=len(ratios) - 1,
-        ticks="".join(f"<span>{tick}</span>" for tick in ticks.values()),
-        buttons="\n".join(
-            f'<label><input type="radio"{" checked" if layer == chosen[0] else ""}>'
-            f"<span>{escape(layer)}</span></label>"
-            for layer in layers
-        ),
-        facts=escape(" · ".join(facts)),
+    ticks = [f"{ratio:.0e}".replace("e-0", "e-") for ratio in ratios]  # as in the figures
+    # First a picture in which both the photograph and the painting are easily recognised.
+    slider = Dial("α/β", ticks, len(ratios) - 1, ("more style", "more content"))
+    buttons = Dial("Style layers up to", layers, min(1, len(layers) - 1))
+    body = chooser(
+        {
+            f"Style layers up to {layer}, α/β = {tick}": data_url(load_image(path), quality=quality)
+            for (layer, tick), path in zip(product(layers, ticks), panels, strict=True)
+        },
+        slider,
+        buttons,
+        beside={
+            caption: data_url(gallery.open(name, max(height, width)), quality=quality)
+            for caption, name in zip(("photograph", "painting"), names, strict=True)
+        },
+        facts=" · ".join(facts),
     )
+    document = whole_page("Style transfer: content against style", body)
     with atomic(page) as path:
         path.write_text(document, encoding="utf-8")
     return Path(page)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from stylelab import gallery, networks
 from stylelab.engine.devices import pick_device
-from stylelab.figures import films, panels, records
+from stylelab.figures import films, panels, records, watching
 from stylelab.optimisation import Result
 from stylelab.parametrisation import name_of
 
@@ -50,6 +50,8 @@ class Lab:
         self.parameters = {"profile": profile, "network": network, "images": images, "size": size}
         self.parameters |= {"steps": steps, **others, "seed": seed, "device": device}
         self.network = networks.load(network, device=pick_device(device))
+        if watching.is_watched():
+            self.network.hooks = (*self.network.hooks, watching.watch)
         self.cast, self.output, self.records = gallery.cast(images), Path(output), {}
 
     def open(self, part: str, size: int | None = None) -> Tensor:

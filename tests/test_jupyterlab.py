@@ -1,0 +1,62 @@
+"""The course's notebooks in JupyterLab: the opening picture, and a transfer that is watched."""
+
+import base64
+import io
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from PIL import Image
+from test_browser import BROWSER, PATIENCE, lab, sync_api, until  # noqa: F401  (a fixture)
+
+pytestmark = [pytest.mark.xdist_group("jupyterlab"), pytest.mark.whole]
+
+SETUP = """from stylelab import figures, transfer
+lab = figures.Lab("quick", "vgg19-mini", "embedded", 96, 3, 0, "cpu", ".")
+photograph, painting = lab.open("content"), lab.open("C")"""
+LONG = "result = transfer(lab.network, photograph, painting, steps=150, progress=False)"
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory):
+    """A folder with a notebook that opens with a picture and has a long cell."""
+    folder = tmp_path_factory.mktemp("workplace")
+    Image.new("RGB", (90, 60), "red").save(buffer := io.BytesIO(), "JPEG")
+    opening = new_markdown_cell("# A notebook\n\n![all red](attachment:opening.jpg)")
+    picture = base64.b64encode(buffer.getvalue()).decode()
+    opening.attachments = {"opening.jpg": {"image/jpeg": picture}}
+    cells = [opening, new_code_cell(SETUP), new_code_cell(LONG), new_code_cell("result.steps")]
+    spec = {"name": "python3", "display_name": "3", "language": "python"}
+    notebook = new_notebook(cells=cells, metadata={"kernelspec": spec})
+    nbformat.write(notebook, folder / "playground.ipynb")
+    return folder
+
+
+def test_a_notebook_opens_with_its_picture_and_a_long_cell_shows_its_own(lab, workplace):  # noqa: F811
+    flags = ["--no-sandbox", "--disable-quic", "--disable-background-networking"]
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=BROWSER, args=flags)
+        page = browser.new_page(viewport={"width": 1280, "height": 720})
+        page.set_default_timeout(PATIENCE)
+        page.goto(lab)
+        opening = page.get_by_alt_text("all red")
+        opening.wait_for()
+        until(lambda: opening.evaluate("image => image.naturalWidth") == 90, "the opening picture")
+        page.get_by_text("| Idle").wait_for()
+        page.get_by_role("menuitem", name="Run", exact=True).click()
+        page.get_by_text("Run All Cells", exact=True).click()
+        said = page.get_by_text("of that at the start")
+        said.wait_for()
+        assert "of 150; loss" in said.inner_text()
+        shown = page.locator(".jp-OutputArea img").first
+        first = shown.get_attribute("src")
+        until(lambda: shown.get_attribute("src") != first, "another look")
+        page.locator(".jp-OutputArea pre", has_text="150").last.wait_for()  # the last cell's
+        until(lambda: said.count() == 0, "the end of the watching")
+        assert page.locator(".jp-OutputArea img").count() == 0
+        page.keyboard.press("Control+s")
+        file = workplace / "playground.ipynb"
+        until(lambda: 'execution_count": 3' in file.read_text("utf-8"), "the saved notebook")
+        outputs = nbformat.read(file, as_version=4).cells[2].outputs
+        assert not [kind for output in outputs for kind in output.data]
+        browser.close()
