@@ -26,6 +26,7 @@ include_patterns = ["book/*.md", "notebooks/**", "docs/*.md", "README.md", "SECU
 exclude_patterns = [".*", "build", "**/.ipynb_checkpoints", "docs/gallery.md"]  # book/index has it
 
 nb_execution_mode = "off"
+nb_render_markdown_format = "myst"  # outputs that are tables
 nb_ipywidgets_js = {}  # no page has widgets, and their scripts would be downloaded
 myst_enable_extensions = ["colon_fence", "dollarmath", "html_image", "substitution"]
 myst_heading_anchors = 3

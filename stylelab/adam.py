@@ -30,6 +30,7 @@ def adam(
     learning_rate: float = RATE,
     means: tuple[float, float] = MEANS,
     least: float = LEAST,
+    average: float = 0.0,
     resume: Mapping[str, Tensor] | None = None,
 ) -> Iterator[State]:
     """Minimise N independent problems; yields the start's State, then one for each step, forever.
@@ -41,6 +42,9 @@ def adam(
             of the losses does not matter.
         means: beta_1 and beta_2 of the paper.
         least: its epsilon, over the root mean square of the first gradient.
+        average: 0, or what each iterate counts of the one after it in a mean of all, corrected for
+            its beginning as Adam's other means are. That mean then stands in place of the iterate
+            of lowest loss. Its own loss is not computed: `best_loss` is the last iterate's.
         resume: the snapshot of a state, which is yielded first; the states after it are those of
             the uninterrupted run, bit for bit. `start` then only gives the shape.
 
@@ -50,6 +54,8 @@ def adam(
     """
     if not learning_rate > 0 or not least > 0 or not all(0 <= kept < 1 for kept in means):
         raise SettingError("learning_rate and least must be above 0, and means from 0 to below 1")
+    if not 0 <= average < 1:
+        raise SettingError(f"average must be from 0 to below 1, got {average!r}")
 
     evaluate = by_rows(value_and_grad, start)
     x = start.detach().reshape(len(start), -1).clone()
@@ -92,6 +98,7 @@ def adam(
         s.refused = torch.where(accepted, 0, s.refused + 1)
         s.x, s.loss = torch.where(accepted, trial, s.x), torch.where(accepted, loss, s.loss)
         terms = {k: torch.where(accepted[:, 0], new, terms[k]) for k, new in new_terms.items()}
-        better = s.loss < s.best_loss
-        s.best = torch.where(better, s.x, s.best)
+        better = accepted if average else s.loss < s.best_loss
+        share = (1 - average) / (1 - average**s.kept)  # 1 without a mean: the iterate itself
+        s.best = torch.where(better, torch.lerp(s.best, s.x, share), s.best)
         s.best_loss = torch.where(better, s.loss, s.best_loss)

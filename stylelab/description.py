@@ -7,6 +7,7 @@ from functools import cached_property
 from torch import Tensor
 
 from stylelab.controls.colours import MODES
+from stylelab.controls.statistics import TERMS
 from stylelab.controls.styles import HEAVIEST, Style, as_styles
 from stylelab.errors import SettingError, check_number
 from stylelab.objective import RANGE
@@ -38,6 +39,8 @@ class Transfer:
         range_weight: weight of pixels that leave [0, 1], over alpha + beta; 0 in the paper.
         colours: "style"; or the photograph's, by "luminance" or by "match": see
             `stylelab.controls.colours`.
+        style_loss: what is matched of a style: "gram", the paper's matrices, or "covariance",
+            "wasserstein" or "sliced" (`stylelab.controls.statistics`); the same in all of a batch.
         objective: "means", weighed by strength or ratio; or that of the "authors"' released code,
             for a network that is not rescaled (`stylelab.synthesis.as_released`).
 
@@ -56,6 +59,7 @@ class Transfer:
     tv_weight: float = 0.0
     range_weight: float = RANGE
     colours: str = "style"
+    style_loss: str = "gram"
     objective: str = "means"
 
     def __post_init__(self) -> None:
@@ -72,14 +76,14 @@ class Transfer:
             check_same_aspect(check_image(self.init, "init"), self.content)
         elif self.init not in STARTS:
             raise SettingError(f"init must be an image or one of {STARTS}, got {self.init!r}")
-        if self.colours not in MODES:
-            known = ", ".join(MODES)
-            raise SettingError(f"colours must be one of {known}, got {self.colours!r}")
-        if self.objective not in OBJECTIVES:
-            known = ", ".join(OBJECTIVES)
-            raise SettingError(f"objective must be one of {known}, got {self.objective!r}")
+        named = {"colours": MODES, "style_loss": tuple(TERMS), "objective": OBJECTIVES}
+        for name, known in named.items():
+            if (given := getattr(self, name)) not in known:
+                raise SettingError(f"{name} must be one of {', '.join(known)}, got {given!r}")
         if self.objective == "authors" and self.strength != type(self).strength:
             raise SettingError("the objective authors has no strength; use alpha_beta instead")
+        if self.objective == "authors" and self.style_loss != "gram":
+            raise SettingError("the objective authors is of Gram matrices; style_loss must be gram")
         check_number(self.seed, "seed", 2**63 - 1, whole=True)
 
     @property

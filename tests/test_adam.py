@@ -47,6 +47,28 @@ def test_the_first_steps_are_those_of_the_formula():
     assert found == pytest.approx(expected, rel=1e-7)
 
 
+def test_a_mean_of_the_iterates_can_stand_for_the_best():
+    """The exponential mean, corrected as Adam's others are; steps taken back do not count."""
+    calls = itertools.count()
+
+    def poisoned(x):
+        return rosenbrock(x) * (NAN if next(calls) == 5 else 1.0)
+
+    plain, mean = (run(rosenbrock, STARTS, 30, average=a) for a in (0.0, 0.8))
+    total, weight = torch.zeros_like(STARTS), 0.0
+    for one, other in zip(plain, mean, strict=True):
+        assert torch.equal(one.image, other.image)
+        total, weight = 0.8 * total + 0.2 * one.image, 0.8 * weight + 0.2
+        torch.testing.assert_close(other.best, total / weight)
+        assert torch.equal(other.best_loss, other.loss)
+    states = run(poisoned, STARTS[:1], 6, average=0.8)
+    assert torch.equal(states[5].best, states[4].best)
+    assert not torch.equal(states[6].best, states[5].best)
+    for average in (1.0, -0.1, NAN):
+        with pytest.raises(SettingError, match="average must be from 0"):
+            run(rosenbrock, STARTS, 1, average=average)
+
+
 @pytest.mark.parametrize("count", [4, 1])
 def test_a_snapshot_is_gone_on_from_to_the_last_bit(count):
     start, calls = STARTS[:count], itertools.count()

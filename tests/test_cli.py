@@ -14,6 +14,7 @@ from PIL import Image
 
 from stylelab import __version__, adam, description, gallery, networks, optimisation, synthesis
 from stylelab.cli.main import main
+from stylelab.controls.statistics import TERMS
 from stylelab.engine import coarse_to_fine
 from stylelab.errors import DownloadError, StylelabError
 from stylelab.files.weights import CONVENTIONS
@@ -251,7 +252,7 @@ def test_settings_agree_with_the_method():
     described = Settings().as_transfer(torch.rand(1, 3, 8, 8), torch.rand(1, 3, 8, 8))
     plain = synthesis.Transfer(described.content, described.style)
     names = ("strength", "alpha_beta", "content_weights", "layer_weights", "init", "seed")
-    for name in (*names, "tv_weight", "objective"):
+    for name in (*names, "tv_weight", "style_loss", "objective"):
         assert getattr(described, name) == getattr(plain, name)
     for door in (synthesis.transfer, synthesis.transfer_batch):
         parameters = inspect.signature(door).parameters
@@ -261,6 +262,7 @@ def test_settings_agree_with_the_method():
         optimiser = inspect.signature(door).parameters["optimiser"].default
         assert optimisation.optimiser_of(optimiser) == Settings().how["optimiser"]
     assert OPTIONS["init"].choices == description.STARTS
+    assert OPTIONS["style_loss"].choices == tuple(TERMS)
     assert OPTIONS["objective"].choices == description.OBJECTIVES
     assert OPTIONS["convention"].choices == tuple(CONVENTIONS)
     assert OPTIONS["optimiser"].choices == tuple(optimisation.OPTIMISERS)
@@ -275,9 +277,16 @@ def test_every_setting_is_a_flag_with_one_default(folder, monkeypatch):
     assert made == [Settings(network="random", size=48, steps=2)]
     texts = {"style_layers": "conv1_1=0.5", "content_layers": "conv3_2", "init": "noise"}
     texts |= {"strength": "0.25", "parametrisation": "pixels", "optimiser": "adam"}
-    texts |= {"pooling": "max", "colours": "match", "objective": "authors", "convention": "caffe"}
+    texts |= {
+        "style_loss": "covariance",
+        "average": "0.9",
+        "pooling": "max",
+        "colours": "match",
+        "objective": "authors",
+        "convention": "caffe",
+    }
     for name in set(OPTIONS) - {"network", "size", "steps", "levels"}:
-        more = ("--optimizer", "adam") if name == "learning_rate" else ()
+        more = ("--optimizer", "adam") if name in ("learning_rate", "average") else ()
         assert transfer(f"--{name.replace('_', '-')}", texts.get(name, "3"), *more) == 0
         default, changed = Settings().as_dict()[name], made[-1].as_dict()[name]
         assert changed != default
@@ -401,7 +410,10 @@ def test_figures_hands_over_its_options_and_says_how_it_went(
         return [good, runner.Outcome("03_b", Path("out/03_b.ipynb"), 1.0, error, interrupted)]
 
     monkeypatch.setattr(runner, "run_notebooks", run_notebooks)
-    assert run("figures", "02", "--size", "128", "--seed", "0", "--jobs", "3", "--force") == code
+    monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", "tcp://x:1")
+    given = ("--size", "128", "--seed", "0", "--jobs", "3", "--force", "--resources", "GPU=1")
+    assert run("figures", "02", *given) == code
+    assert asked["scheduler"] == "tcp://x:1" and asked["resources"] == {"GPU": 1}
     assert asked["names"] == ["02"] and asked["profile"] == "quick" and asked["output"] is None
     assert asked["overrides"] == {"size": 128, "seed": 0}
     assert asked["jobs"] == 3 and asked["force"] is True and asked["checkpoint"] is False
@@ -414,6 +426,8 @@ def test_figures_hands_over_its_options_and_says_how_it_went(
         *((" ", 2), ("paint", 2), ("transfer a.jpg", 2), ("verify", 2)),
         *(("figures --profile big", 2), ("figures 99", 2), ("figures 02 --init noise", 2)),
         *(("figures --jobs 0", 2), ("figures --notebooks folder.png", 1)),
+        *(("figures --resources GPU", 2), ("figures 02 --resources GPU=1", 2)),
+        *(("figures --scheduler local --checkpoint", 2), ("figures 02 --scheduler udp://x", 1)),
         *(("verify photo.jpg", 1), ("verify . --reference gone", 1)),
         ("verify . --network gone.pth", 2),
         ("lecture folder.png page.html", 1),

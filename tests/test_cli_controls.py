@@ -12,6 +12,8 @@ from stylelab.description import Transfer
 from stylelab.engine import coarse_to_fine
 from stylelab.files.local import sha256_of
 from stylelab.images import load_image, read_metadata, save_image
+from stylelab.runs.presets import PRESETS
+from stylelab.runs.settings import Settings
 
 
 @pytest.fixture
@@ -235,7 +237,7 @@ def test_what_belongs_to_another_optimiser_or_dial_is_left_behind(folder):
     ("command", "code", "words"),
     [
         ("photo.png", 2, "required: STYLE"),
-        ("photo.png a.png --style-weights 1 2", 2, "2 numbers and there are 1 styles"),
+        ("photo.png a.png --style-weights 1 2", 2, "of which there is 1; got 2"),
         ("photo.png a.png b.png --style-weights 0 0", 2, "style_weights must be numbers"),
         ("photo.png a.png --style-weights -1", 2, "--style-weights"),
         ("photo.png a.png --colours red", 2, "--colours"),
@@ -244,9 +246,9 @@ def test_what_belongs_to_another_optimiser_or_dial_is_left_behind(folder):
         ("photo.png a.png --content-mask black.png", 2, "black.png is black everywhere"),
         ("photo.png a.png --content-mask red.png", 1, "red.png has colours"),
         ("photo.png a.png --content-mask square.png", 2, "square.png has 48 x 48 pixels, and its"),
-        ("photo.png a.png --style-mask left.png", 2, "--content-mask has 0 files"),
-        ("photo.png a.png b.png --content-mask left.png", 2, "2 STYLEs and 1 masks"),
-        ("photo.png a.png --content-mask left.png --style-mask a.png b.png", 2, "1 files and --st"),
+        ("photo.png a.png --style-mask left.png", 2, ", 0, and --style-mask, 1, differ"),
+        ("photo.png a.png b.png --content-mask left.png", 2, "STYLEs, 2, and of masks, 1, differ"),
+        ("photo.png a.png --content-mask left.png --style-mask a.png b.png", 2, ", 1, and --st"),
         ("photo.png a.png --strokes gone.png", 1, "gone.png does not exist"),
         ("--settings gone.png", 1, "gone.png"),
         ("--settings photo.png", 1, "photo.png holds no settings"),
@@ -270,3 +272,48 @@ def test_other_weights_of_a_network_are_not_taken_for_those_of_the_picture(folde
     assert run("--settings other.png --device cpu") == 2
     assert "made with other weights" in capsys.readouterr().err
     assert run("--settings other.png --network random --device cpu") == 0
+
+
+def test_a_preset_is_settings_over_which_others_hold(folder, made):
+    assert run("photo.png a.png --preset portrait --strength 0.7", *QUICK) == 0
+    assert (made[0].colours, made[0].strength) == ("luminance", 0.7)
+    assert made[0].content_weights == pytest.approx({"conv4_2": 2 / 3, "conv3_2": 1 / 3})
+    kept = record()
+    assert kept["content_layers"] == {"conv3_2": 0.5, "conv4_2": 1.0}
+    assert (kept["colours"], kept["strength"]) == ("luminance", 0.7) and "preset" not in kept
+    Path("out.png").rename("first.png")
+    assert run("--settings first.png --preset keep-colours --colors match", *QUICK) == 0
+    assert (made[1].colours, made[1].strength) == ("match", 0.7)
+    assert run("photo.png a.png --alpha-beta 0.1", *QUICK) == 0
+    Path("out.png").rename("ratio.png")
+    assert run("--settings ratio.png --preset portrait", *QUICK) == 0
+    assert (made[3].alpha_beta, made[3].strength) != (0.1, 0.4) and record()["alpha_beta"] is None
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_differs_from_the_defaults_in_all_that_it_names(name):
+    chosen, plain = Settings(**PRESETS[name]), Settings()
+    assert PRESETS[name] and all(getattr(chosen, k) != getattr(plain, k) for k in PRESETS[name])
+
+
+def test_an_unknown_preset_is_refused(folder, capsys):
+    assert run("photo.png a.png --preset landscape", *QUICK) == 2
+    said = capsys.readouterr().err
+    assert "landscape" in said and "portrait" in said and said.count("\n") == 1
+
+
+def test_a_mean_of_adams_pictures_and_what_of_a_style_is_matched(folder, capsys):
+    """The record has both, and --settings takes them; L-BFGS in its place drops the mean."""
+    command = "photo.png a.png --style-loss wasserstein --optimizer adam"
+    assert run(command, *QUICK, "--steps", "5") == 0
+    best = load_image("out.png")
+    assert run(f"{command} --average 0.9", *QUICK, "--steps", "5") == 0
+    mean = load_image("out.png")
+    assert not torch.equal(best, mean) and record()["style_loss"] == "wasserstein"
+    Path("out.png").rename("kept.png")
+    assert run("--settings kept.png --device cpu") == 0
+    assert torch.equal(load_image("out.png"), mean)
+    assert run("--settings kept.png --optimizer lbfgs --device cpu") == 0
+    assert record()["average"] == 0
+    assert run("photo.png a.png --average 0.9", *QUICK) == 2
+    assert "average is Adam's" in capsys.readouterr().err

@@ -147,29 +147,28 @@ def test_the_drawings_of_a_network_show_what_they_are_given(tiny_network):
     drawn["fields"] = diagrams.receptive_fields(photograph, boxes, strengths, fields)
     assert [array.shape[:2] for array in pictures(drawn["fields"])[1:]] == [(3, 3), (10, 10)]
 
-    kinds = {kind: features["conv3_1"] for kind in ("avg", "max")}
-    slopes = {kind: (features["conv2_2"], photograph - 0.5) for kind in kinds}
-    captions = {kind: ("some units", f"grain of {kind}") for kind in kinds}
-    drawn["pooling"] = diagrams.pooling(kinds, slopes, captions, "a foot")
-
     shown = {"one": photograph, "two": features["conv2_2"][0, 0]}
     drawn["table"] = diagrams.gram_table(shown, [maps, maps], "a foot")
     told = {name: {t.get_text() for t in texts(figure)} for name, figure in drawn.items()}
     assert {"input", "conv2_1", "a foot"} <= told["maps"]
     assert {"conv1_1\n3 × 3 px", "conv2_1\n10 × 10 px"} <= told["fields"]
-    assert {"average pooling", "max pooling", "grain of avg", "grain of max"} <= told["pooling"]
     assert {"one", "two", "conv1_1", "conv2_1"} <= told["table"]
     for name, figure in drawn.items():
         assert not overlapping(figure), name
 
 
-def test_mean_activations_are_dots_by_layer():
-    before = {"conv1_1": torch.tensor([0.1, 2.0]), "conv1_2": torch.tensor([0.0, 1.0, 3.0])}
-    after = {layer: torch.ones_like(values) for layer, values in before.items()}
-    axes = diagrams.mean_activations({"before": before, "after": after}).axes[0]
-    heights = [line.get_ydata().tolist() for line in axes.lines]
-    assert heights[0] == pytest.approx([0.1, 2, 0.01, 1, 3])  # silent ones stay on the log scale
-    assert heights[1] == pytest.approx([1] * 5)
-    layers = [[round(x) for x in line.get_xdata().tolist()] for line in axes.lines]
-    assert layers == [[0, 0, 1, 1, 1]] * 2
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["before", "after"]
+def test_numbers_stand_in_their_cells_and_the_marked_block_is_framed():
+    left, right = torch.tensor([[1.0, -2.0, 0.0], [3.5, 4.0, -8.0]]), torch.tensor([[7.0], [9.0]])
+    figure = diagrams.number_tables([left, "=", right], ["F", "", "G"], {0: (0, 1, 1, 2)})
+    figure.draw_without_rendering()
+    assert not overlapping(figure)
+    where = {text.get_text(): text.get_position() for text in texts(figure)}
+    assert set(where) == {"1", "−2", "0", "3.5", "4", "−8", "7", "9", "=", "F", "G"}
+    assert where["1"][0] == where["3.5"][0] < where["−2"][0] < where["0"][0] < where["7"][0]
+    assert where["1"][1] == where["−2"][1] == where["7"][1] > where["4"][1] == where["9"][1]
+    first, second = pictures(figure)
+    assert first.argmin() == 5 and first[0, 2] == 0.5 and second[1, 0] > second[0, 0] > 0.5
+    (frame,) = [patch for patch in figure.axes[0].patches if patch.get_linewidth() > 2]
+    corners = frame.get_bbox()
+    inside = [name for name, place in where.items() if corners.contains(*place)]
+    assert inside == ["−2", "0"]

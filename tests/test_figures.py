@@ -247,7 +247,7 @@ def test_the_footers_of_the_largest_figures_have_two_lines(tiny_network, kind):
     assert figure.texts[0].get_window_extent().x1 <= figure.bbox.x1
 
 
-def test_claims_are_checked_on_the_panels_as_they_are_saved(lab, network, tmp_path, capsys):
+def test_claims_are_checked_on_the_panels_as_they_are_saved(lab, network, tmp_path):
     photograph = lab.open("content")
     panels = [
         figures.Panel(photograph, "shown, without a name"),
@@ -259,12 +259,16 @@ def test_claims_are_checked_on_the_panels_as_they_are_saved(lab, network, tmp_pa
     assert record["panels"] == ["conv2_2", "conv4_2"]
     assert [claim["holds"] for claim in record["claims"]] == [True]
     assert record["claims"][0]["values"]["correlation"][0] == pytest.approx(1, abs=1e-3)
-    lab.print_claims("figure5")
-    said = capsys.readouterr().out
-    assert said.startswith("holds  Matching conv2_2") and "correlation: 1" in said
+    said = lab.claims("figure5").data
+    assert "| Matching conv2_2 keeps" in said and "correlation: 1" in said and "| yes |" in said
     files = {name: figures.panel_path(tmp_path, "figure5", name) for name in record["panels"]}
     saved = {name: load_image(file) for name, file in files.items()}
     assert records.judge(record, network, saved) == record["claims"]
+
+
+def test_a_table_has_a_line_for_each_row_and_three_digits_of_a_number():
+    lines = figures.table(["layer", "loss"], [["conv1_1", 0.123456], ["a|b", 2]]).data.splitlines()
+    assert lines == ["| layer | loss |", "| --- | --- |", "| conv1_1 | 0.123 |", r"| a\|b | 2 |"]
 
 
 def test_a_size_among_the_settings_takes_precedence(lab):
@@ -317,10 +321,11 @@ def test_figures_have_rows_and_headings(lab, monkeypatch):
 
 
 @pytest.mark.parametrize(("count", "said"), [(1, "1 thread"), (2, "2 threads")])
-def test_a_lab_says_what_it_computes_on(lab, count, said, monkeypatch, capsys):
+def test_a_notebook_says_what_it_ran_with(lab, count, said, monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: count)
-    figures.Lab("quick", "tiny", "embedded", 48, 3, 0, "cpu", lab.output)
-    assert capsys.readouterr().out.startswith(f"tiny on cpu, {said}\n")
+    headings, _, values = lab.made_with().data.splitlines()
+    assert headings.startswith("| network | device | python |")
+    assert values.startswith(f"| tiny | cpu, {said} | ") and torch.__version__ in values
 
 
 def test_a_notebook_opens_its_images_at_its_size(lab):

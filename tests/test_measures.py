@@ -154,7 +154,7 @@ def test_ripple_is_seen_by_its_regularity_and_grain_is_not():
     ridges = 0.024 * np.sin(2 * np.pi * 0.28 * (0.8 * x + 0.6 * y + bend))
     grain = np.random.default_rng(0).normal(0, ridges.std(), ridges.shape)
     for name in ("pagoda", "storm", "dark_facets"):
-        plane = measures._planes(gallery.open(name, 256))[0][:160, :192]
+        plane = measures.planes(gallery.open(name, 256))[0][:160, :192]
         before = spectra.regularity(plane, spectra.FINEST)
         assert 0.1 < before < 0.2
         assert spectra.regularity(plane + ridges, spectra.FINEST) > before + 0.08, name

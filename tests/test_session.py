@@ -9,7 +9,9 @@ import pytest
 import torch
 
 from stylelab import images, synthesis
+from stylelab.app.reweighing import Objectives
 from stylelab.app.session import Session
+from stylelab.controls.styles import Style
 from stylelab.engine.checkpoint import Checkpoint
 from stylelab.engine.hooks import HOOKS
 from stylelab.errors import ImageError, NetworkError, SettingError, StylelabError
@@ -119,6 +121,90 @@ def test_a_pause_at_a_step_and_a_change_go_on_from_the_current_image(make, tiny_
     assert [step for step, _ in end.losses] == [0, 1, 2, 3, 4, 4, 5, 6, 7, 8, 9]
     terms = {"content conv2_2", "style conv1_1", "style conv3_1", "out of range"}
     assert set(end.losses[-1][1]) == terms
+
+
+@pytest.mark.parametrize("optimiser", ["lbfgs", "adam"])
+def test_after_the_end_it_proceeds_as_if_there_had_been_none(make, tiny_network, optimiser):
+    asked = {"alpha_beta": 1e-3, "optimiser": optimiser}
+    run = make(steps=4, **asked)
+    with pytest.raises(SettingError, match="ready after 0 steps"):
+        run.proceed(steps=9)
+    run.start()
+    first = run.wait(timeout=120)
+    with pytest.raises(SettingError, match="to more steps"):
+        run.proceed(steps=4)
+    assert run.proceed(steps=9).steps == 9
+    end = run.wait(timeout=120)
+    alone = transfer(tiny_network(), steps=9, **asked)
+    assert (end.status, end.step, end.changes) == ("finished", 9, ())
+    assert torch.equal(end.best, alone.images) and end.seconds > first.seconds
+    assert [step for step, _ in end.losses] == list(range(10))
+    assert [sum(terms.values()) for _, terms in end.losses] == pytest.approx(
+        alone.losses[:, 0].tolist()
+    )
+    run.proceed(steps=12, alpha_beta=1.0)
+    changed = run.wait(timeout=120)
+    assert [step for step, _ in changed.changes] == [9] and changed.step == 12
+    with pytest.raises(SettingError, match="size cannot change"):
+        run.proceed(steps=20, size=64)
+
+
+def test_several_styles_with_regions_are_blended(make, tiny_network):
+    mask = torch.zeros(1, 1, 32, 40)
+    mask[..., :20] = 1
+    styles = [Style(picture(1), 1.0, mask), Style(picture(2), 1.0, 1 - mask)]
+    settings = Settings(size=40, steps=3, network="tiny", style_weights=(0.75, 0.25))
+    run = Session(picture(0), styles, settings, network=tiny_network())
+    run.start()
+    end = run.wait(timeout=120)
+    weighed = [replace(style, weight=w) for style, w in zip(styles, (0.75, 0.25), strict=True)]
+    alone = synthesis.transfer(tiny_network(), picture(0), weighed, steps=3, progress=False)
+    assert torch.equal(end.best, alone.images)
+
+
+WEIGHTS = {
+    "strength": {"strength": 0.9},
+    "ratio": {"alpha_beta": 3e-3},
+    "layers": {"style_layers": {"conv1_1": 1, "conv3_1": 3}},
+    "blend": {"style_weights": (0.2, 0.8)},
+    "smoothing": {"tv_weight": 0.5},
+    "new layers": {"content_layers": {"conv3_2": 1, "conv4_2": 2}},
+    "all": {"strength": 0.2, "style_weights": (0, 1), "style_layers": {"conv2_1": 1}},
+}
+
+
+@pytest.mark.parametrize("colours", ["style", "luminance", "match"])
+@pytest.mark.parametrize("changes", WEIGHTS.values(), ids=WEIGHTS)
+def test_a_changed_objective_is_the_one_made_anew(tiny_network, changes, colours):
+    mask = torch.zeros(1, 1, 32, 40)
+    mask[..., :20] = 1
+    styles = [Style(picture(1), 1.0, mask), Style(picture(2))]
+    settings = Settings(size=40, colours=colours, style_weights=(0.5, 0.5))
+    network, changed = tiny_network(), replace(settings, **changes)
+    objectives = Objectives(network, picture(0), styles)
+    objectives(settings)
+    objective, ratio = objectives(changed)
+    balanced = synthesis.balance(network, changed.as_transfer(picture(0), styles))
+    anew = synthesis.transfer_objective(network, [balanced])
+    assert ratio == pytest.approx(balanced.alpha_beta, rel=1e-5)
+    found, wanted = (each.value_and_grad(picture(3)) for each in (objective, anew))
+    assert list(found[0]) == list(wanted[0])
+    for name, loss in wanted[0].items():
+        torch.testing.assert_close(found[0][name], loss)
+    torch.testing.assert_close(found[1], wanted[1])
+
+
+def test_weights_change_without_a_look_at_the_paintings(tiny_network, monkeypatch):
+    network, seen = tiny_network(), []
+    objectives = Objectives(network, picture(0), picture(1))
+    settings = Settings(size=40)
+    objectives(settings)
+    objectives(replace(settings, strength=0.6))
+    convolve = network.convolve
+    monkeypatch.setattr(network, "convolve", lambda *a: seen.append(a[0]) or convolve(*a))
+    objectives(replace(settings, strength=0.7))
+    objectives(replace(settings, style_layers={"conv1_1": 2, "conv5_1": 1}))
+    assert not seen
 
 
 def test_pause_resume_and_stop_while_it_runs(make, tiny_network, monkeypatch):

@@ -12,7 +12,8 @@ ROOT = Path(__file__).parents[1]
 METHOD = ("errors", "vgg", "losses", "rows", "objective", "lbfgs", "adam", "parametrisation")
 METHOD += ("optimisation", "description", "synthesis")
 CONTROLS = tuple(
-    f"controls.{name}" for name in ("styles", "regions", "colours", "keeping", "scales")
+    f"controls.{name}"
+    for name in ("styles", "statistics", "regions", "colours", "keeping", "scales")
 )
 
 

@@ -28,6 +28,7 @@ from toys import write
 from stylelab import figures, gallery, networks
 from stylelab.app import live_view
 from stylelab.app.playground import Playground
+from stylelab.app.stage import Still
 from stylelab.cli.exits import complain
 from stylelab.cli.main import main
 from stylelab.errors import NetworkError, SettingError, StylelabError
@@ -173,7 +174,7 @@ def test_a_picture_cannot_name_a_file_of_weights(folder, tiny_network):
     texts["Comment"] = json.dumps(json.loads(texts["Comment"]) | {"network": str(path)})
     save_image(torch.zeros(1, 3, 8, 8), folder / "saved.png", metadata=texts)
     app = Playground(Settings(size=64, steps=1), device="cpu")
-    send(app.load_button, "saved.png", (folder / "saved.png").read_bytes())
+    send(app.buttons.load, "saved.png", (folder / "saved.png").read_bytes())
     assert "a.pth is not" in app._message.value
     assert app.controls.settings.network == "vgg19-mini" and not canary.exists()
 
@@ -456,9 +457,9 @@ def test_titles_and_messages_of_the_playground_are_texts(app, monkeypatch):
     for text in EVIL:
         app._say(text)
         assert [tag for tag, _ in Tags(app._message.value).found] == ["div"]
-        app.controls.content.title = text
+        app.stage.still = Still(GREY, text)
         app.refresh()
-        assert [tag for tag, _ in Tags(app.preview.value).found] == ["img"]
+        assert [tag for tag, _ in Tags(app.stage.preview.value).found] == ["img"]
 
 
 # JupyterLab

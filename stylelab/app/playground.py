@@ -4,11 +4,11 @@
 
     Playground()
 
-The app shows a `stylelab.app.session.Session`. One lock is held by whoever updates the page: an
-event handler, or the thread that watches the session.
+The app shows a `stylelab.app.session.Session`. Every result is saved in a folder, and shown again
+when the app is opened. One lock is held by whoever updates the page: an event handler, or the
+thread that watches the session.
 """
 
-import re
 import threading
 import time
 from collections.abc import Callable
@@ -18,28 +18,33 @@ from pathlib import Path
 import ipywidgets as widgets
 
 from stylelab import networks
+from stylelab.app import kept, phrases
+from stylelab.app.buttons import Buttons
 from stylelab.app.controls import Controls
-from stylelab.app.image_choice import upload_button
-from stylelab.app.live_view import before_after, curves, picture
-from stylelab.app.session import FINISHED, PAUSED, RUNNING, Session, Snapshot
-from stylelab.errors import SettingError, StylelabError
-from stylelab.images import save_image
-from stylelab.runs.metadata import metadata, read_settings
-from stylelab.runs.settings import LIVE, Settings
-from stylelab.vgg import resize
+from stylelab.app.live_view import curves
+from stylelab.app.loading import load
+from stylelab.app.session import Session
+from stylelab.app.shelf import Shelf
+from stylelab.app.snapshot import FINISHED, PAUSED, RUNNING, Snapshot
+from stylelab.app.stage import Stage, Still
+from stylelab.errors import StylelabError
+from stylelab.runs.metadata import read_settings
+from stylelab.runs.settings import LIVE, OPTIONS, Settings
 
 INTERVAL = 0.25  # seconds between two updates of the page
 START = Settings(size=256)  # a first picture within a minute
+NO_LOSSES = "The losses are drawn here, step by step."
+STYLE = Path(__file__).parent / "assets" / "playground.css"
 
 
 class Playground(widgets.VBox):
-    """The app: controls on the left, the picture on the right, kept results below.
+    """The app: controls on the left, the picture and the results on the right.
 
     Args:
         settings: what the controls show first; None means `START`.
         content: the first content image: a name of the gallery, or the path of a file.
         style: the first style image.
-        folder: where "Save" writes pictures.
+        folder: where results are, and are saved.
         device: where to compute, as `engine.devices.pick_device` reads it.
 
     Raises:
@@ -57,69 +62,56 @@ class Playground(widgets.VBox):
     ) -> None:
         self.folder, self.device = Path(folder), device
         self.session: Session | None = None
+        self.made: kept.Made | None = None  # what the session is made from
+        self._kept: tuple[Session, int, Path] | None = None  # the last result: of which step
         self._lock = threading.RLock()
         self._message = widgets.HTML().add_class("message")
         self.controls = Controls(settings or START, content, style, self._handler)
-        self.controls.add_class("left")
-        for name in LIVE:
-            self.controls.by_setting[name].observe(self._handler(self._change), "value")
-
-        def button(label: str, icon: str, tip: str, action: Callable) -> widgets.Button:
-            made = widgets.Button(description=label, icon=icon, tooltip=tip)
-            made.on_click(self._handler(action))
-            return made
-
-        self.start_button = button("Start", "play", "Start a transfer", self._start)
-        self.start_button.button_style = "primary"
-        self.pause_button = button("Pause", "pause", "Pause, or continue", self._pause)
-        tip = "End the transfer; its picture stays"
-        self.stop_button = button("Stop", "stop", tip, lambda _: self.session.stop())
-        self.keep_button = button("Keep", "plus", "Keep the picture in the row below", self._keep)
-        self.save_button = button("Save", "save", f"Save as PNG in {folder}", self._save)
-        tip = "Load settings from a saved picture"
-        self.load_button = upload_button(tip, "folder-open", ".png", self._handler, self._load)
-        tip = "Show the photograph on the left, up to here"
-        self.compare = widgets.IntSlider(0, description="Before", tooltip=tip, readout=False)
-        self.compare.observe(self._handler(self.refresh), "value")
+        self.losses = widgets.HTML(f'<div class="none">{NO_LOSSES}</div>')
+        left = widgets.VBox([self.controls, self.losses]).add_class("left")
+        for name, widget in self.controls.by_setting.items():
+            action = self._change if name in LIVE else self._later
+            widget.observe(self._handler(action), "value")
+        for choice in self.controls.images:
+            choice.observe(self._handler(self._chosen), "chosen")
+        self.controls.groups.observe(self._handler(self.refresh), "selected_index")
+        self.controls.regions.surface.observe(self._handler(self.refresh), "value")
+        actions = {"start": self._start, "pause": self._pause, "keep": self._keep}
+        actions |= {"stop": lambda: self.session.stop(), "download": self._download}
+        self.buttons = Buttons(self._handler, self._load, **actions)
+        self.stage = Stage()
+        self.stage.compare.observe(self._handler(self.refresh), "value")
         self.progress = widgets.IntProgress(description="Step 0")
-        self.preview, self.losses = widgets.HTML().add_class("preview"), widgets.HTML()
-        self.results = widgets.HBox().add_class("results")
-        buttons = [self.start_button, self.pause_button, self.stop_button]
-        buttons += [self.keep_button, self.save_button, self.load_button]
-        shown = [self.preview, self.compare, self.progress, self._message, self.losses]
-        right = widgets.VBox([widgets.HBox(buttons), *shown]).add_class("right")
-        body = widgets.HBox([self.controls, right]).add_class("body")
-        style = (
-            f"<style>{(Path(__file__).parent / 'assets/playground.css').read_text('utf-8')}</style>"
-        )
-        super().__init__([widgets.HTML(style, layout={"display": "none"}), body, self.results])
+        self.shelf = Shelf(self.folder, self._handler, self._act)
+        line = widgets.HBox([self.progress, self.stage.compare]).add_class("line")
+        shown = [self.buttons, self.stage, line, self._message, self.shelf]
+        right = widgets.VBox(shown).add_class("right")
+        looks = f"<style>{STYLE.read_text('utf-8')}</style>"
+        style = widgets.HTML(looks, layout={"display": "none"})
+        super().__init__([style, widgets.HBox([left, right]).add_class("body")])
         self.add_class("stylelab")
         self.refresh()
         self._say("Choose two images, press Start, and move Strength while it runs.")
 
+    @property
+    def now(self) -> Snapshot:
+        """The session at this moment, or one that has not begun."""
+        return self.session.snapshot() if self.session else Snapshot(START)
+
     def refresh(self, _: object = None) -> None:
         """Show the session as it is now; a thread calls this while one runs."""
         with self._lock:
-            now = self.session.snapshot() if self.session else Snapshot(START)
-            busy, paused = now.status in (RUNNING, PAUSED), now.status == PAUSED
-            self.start_button.disabled = busy
-            self.pause_button.disabled = self.stop_button.disabled = not busy
-            self.pause_button.description = "Resume" if paused else "Pause"
-            self.pause_button.icon = "play" if paused else "pause"
-            self.keep_button.disabled = self.save_button.disabled = now.state is None
-            if now.state is None:
-                image = resize(self.controls.content.chosen.image, 512)
-                title = self.controls.content.title
-            else:
-                before = self._sources["content"].image
-                image = before_after(before, now.best, self.compare.value / 100)
-                title = f"{self._title}, after step {now.step}"
-            self.preview.value = picture(image, title, 'decoding="sync"')
+            now = self.now
+            self.buttons.show(now)
+            painting = self.controls.groups.selected_index == 0
+            brush = self.controls.regions.brush if painting else None
+            self.stage.draw(now, self.made or self.controls.made, brush)
             if self.session:
                 steps = now.settings.steps
                 self.progress.max, self.progress.value = max(steps, now.step, 1), now.step
                 self.progress.description = f"Step {now.step} of {steps}"
-                self.losses.value = curves(now.losses, steps, [step for step, _ in now.changes])
+                changes = phrases.changes(self._began, now.changes)
+                self.losses.value = curves(now.losses, steps, changes)
 
     def close(self) -> None:
         """Stop the transfer and remove the app from the page."""
@@ -153,108 +145,144 @@ class Playground(widgets.VBox):
                 self._handler(self.refresh)()
                 shown = now
             if now.over:
-                return self._handler(self._say_end)(session)
+                return self._handler(self._end)(session)
             time.sleep(INTERVAL)
 
-    def _say_end(self, session: Session) -> None:
-        now = session.wait()  # raises the error that ended it, if one did
+    def _end(self, session: Session) -> None:
+        """Keep what a session ended with, and say how it did."""
+        now = session.snapshot()
+        saved = f" It is kept as {self._kept[2]}." if self._keep_ended(now) else ""
+        session.wait()  # raises the error that ended it, if one did
         if now.status == FINISHED and now.step < now.settings.steps:
-            self._say(f"Finished after {now.step} steps: no further step lowers the loss.")
+            how = f"Finished after {now.step} steps: no further step lowers the loss."
         else:
-            self._say(f"{now.status.capitalize()} after {now.step} steps, {now.seconds:.0f} s.")
+            how = f"{now.status.capitalize()} after {now.step} steps, {now.seconds:.0f} s."
+        self._say(f"{how}{saved}")
 
-    def _start(self, _: object) -> None:
-        before = self.session.snapshot() if self.session else None
+    def _start(self) -> None:
+        before = self.now if self.session else None
         if before and not before.over:
             return  # a second click before the button was disabled
-        settings, network = self.controls.settings, None
-        if before and all(
-            getattr(before.settings, name) == getattr(settings, name)
-            for name in ("network", "pooling")
-        ):
-            network = self.session.network
-        content, style = self.controls.content, self.controls.style_image
-        images = (content.chosen.image, style.chosen.image)
+        settings, made = self.controls.settings, self.controls.made
+        self._keep_ended(before)
+        asked = settings.network, settings.pooling
+        same = before and (before.settings.network, before.settings.pooling) == asked
+        network, self._kept = self.session.network if same else None, None
+        style = made.painted.styles(*(each.image for each in made.paintings))
+        images = made.content.image, style
         self.session = Session(*images, settings, network=network, device=self.device)
-        self._sources = {"content": content.chosen, "style": style.chosen}
-        self._title = f"{content.title} in the style of {style.title}"
+        self.made, self._began = made, settings
         name = settings.network
         local = name not in networks.names() or networks.is_cached(name)
-        self._say(f"{self._title}, with {name}{'' if local else ', which is downloaded first'}.")
+        self._say(f"{made.title}, with {name}{'' if local else ', which is downloaded first'}.")
         self.session.start()
+        self._follow()
+
+    def _follow(self) -> None:
+        """Show the session that has just begun, or gone on."""
+        self.stage.still = None
+        if self.controls.groups.selected_index == 0:
+            self.controls.groups.selected_index = None  # the brush gives way to the picture
         self.refresh()
         threading.Thread(target=self._watch, args=(self.session,), daemon=True).start()
 
-    def _pause(self, _: object) -> None:
-        if self.session.snapshot().status == PAUSED:
+    def _pause(self) -> None:
+        now = self.now
+        if now.over:
+            self._continue(now)
+        elif now.status == PAUSED:
             self.session.resume()
             self._say("Continued.")
         else:
             self.session.pause()
             self._say("Paused. Changes take effect when you press Resume.")
 
-    def _change(self, _: object) -> None:
+    def _continue(self, now: Snapshot) -> None:
+        """Go on after the end: to the steps that are asked for, or as many more."""
         settings = self.controls.settings
-        now = self.session.snapshot() if self.session else Snapshot(START)
+        steps = settings.steps if settings.steps > now.step else now.step + settings.steps
+        steps = min(steps, OPTIONS["steps"].most)
+        self._keep_ended(now)
+        self.session.proceed(**{**self._live(settings), "steps": steps})
+        self.controls.by_setting["steps"].value = steps
+        self._say(f"{self.made.title}, continued from step {now.step} to step {steps}.")
+        self._follow()
+
+    def _live(self, settings: Settings) -> dict[str, object]:
+        """What the session takes of `settings`; a blend only if it has two styles."""
+        values = {name: getattr(settings, name) for name in LIVE}
+        if bool(settings.style_weights) != bool(self.made.second):
+            del values["style_weights"]
+        return values
+
+    def _change(self, _: object) -> None:
+        settings, now = self.controls.settings, self.now
         if now.status in (RUNNING, PAUSED):
-            changed = self.session.change(**{name: getattr(settings, name) for name in LIVE})
-            if changed != now.settings:
-                self._say(f"Changed after step {now.step}: {settings.dial}.")
+            changed = self.session.change(**self._live(settings))
+            if what := phrases.difference(now.settings, changed):
+                self._say(f"Changed after step {now.step}: {what}.")
 
-    def _keep(self, _: object) -> None:
-        now = self.session.snapshot()
-        again = ", changed during the transfer" if now.changes else ""
-        layers = ", ".join(f"{layer} {w:.2f}" for layer, w in now.settings.layer_weights.items())
-        facts = f"{now.settings.dial}{again}, {now.step} steps"
-        caption = widgets.HTML(
-            f"{picture(now.best, f'{self._title}, {facts}')}"
-            f'<p title="{escape(layers)}">{escape(self._title)}<br>{escape(facts)}</p>'
-        )
-        remove = widgets.Button(description="Remove", tooltip=f"Remove {self._title}, {facts}")
-        card = widgets.VBox([caption, remove]).add_class("kept")
+    def _later(self, _: object) -> None:
+        if self.now.status in (RUNNING, PAUSED):
+            self._say("This counts at the next start.")
 
-        def drop(_: object) -> None:
-            self.results.children = [each for each in self.results.children if each is not card]
+    def _chosen(self, change: dict) -> None:
+        if self.now.status in (RUNNING, PAUSED):
+            return self._later(change)
+        choice = change["owner"]
+        if choice.chosen:
+            title = f"{choice.title}, the {choice.role} image"
+            self.stage.still = Still.of_choice(choice.chosen, title)
+            self.refresh()
+            self._say(f"This is the {choice.role} image. Start begins a transfer.")
 
-        remove.on_click(self._handler(drop))
-        self.results.children = [*self.results.children, card]
-        self._say("The picture is kept below.")
+    def _keep_now(self) -> Path:
+        """Save the session's picture, unless it is saved already; its file."""
+        step = self.now.step
+        if not self._kept or self._kept[:2] != (self.session, step):
+            path = kept.save(self.folder, self.made, self.session)
+            self._kept = self.session, step, path
+            self.shelf.add(path)
+        return self._kept[2]
 
-    def _save(self, _: object) -> None:
-        now = self.session.snapshot()
-        sources = self._sources.items()
-        texts = metadata(
-            now.settings,
-            {role: {"file": image.file, "sha256": image.sha256} for role, image in sources},
-            self.session.network,
-            steps_done=now.step,
-            alpha_beta_used=self.session.alpha_beta,
-            first_loss=sum(now.losses[0][1].values()),
-            best_loss=float(now.state.best_loss[0]),
-            changes=[{"step": step, **settings.as_dict()} for step, settings in now.changes],
-        )
-        stem = "-".join(re.sub(r"[^\w-]+", "_", image.name)[:40] for _, image in sources)
-        number = 1
-        while (path := self.folder / f"{stem}-{number:03}.png").exists():
-            number += 1
-        save_image(now.best, path, metadata=texts)
-        self._say(f"Saved as {path}.")
+    def _keep_ended(self, end: Snapshot | None) -> bool:
+        """Keep what the session ended with, if it made a picture; whether it did."""
+        if made := end is not None and end.step > 0:
+            self._keep_now()
+        return made
+
+    def _keep_again(self) -> Path:
+        """As `_keep_now`, also if the file was removed since."""
+        if self._kept and not self._kept[2].exists():
+            self._kept = None
+        return self._keep_now()
+
+    def _keep(self) -> None:
+        self._say(f"Kept as {self._keep_again()}.")
+
+    def _download(self) -> None:
+        still = self.stage.still
+        path = still.path if still and still.path else self._keep_again()
+        self.shelf.download(path)
+        self._say(f"{path} is downloaded.")
+
+    def _act(self, action: str, path: Path) -> None:
+        """What was asked for on the shelf."""
+        if action == "remove":
+            moved = kept.remove(path)
+            self.shelf.drop(path)
+            self._say(f"Removed from the row. The file is {moved} now.")
+        elif action == "download":
+            self.shelf.download(path)
+            self._say(f"{path} is downloaded.")
+        else:
+            title, facts = phrases.describe(*read_settings(path))
+            self._say(f"{title}: {facts}. {path}")
+            if action == "settings":
+                self._load(path)
+            if self.now.status not in (RUNNING, PAUSED):
+                self.stage.still = Still.of_result(path, f"{title}, {facts}")
+            self.refresh()
 
     def _load(self, path: Path) -> None:
-        settings, record = read_settings(path)
-        if isinstance(record.get("style"), list) or {"content_mask", "strokes"} & set(record):
-            raise SettingError(
-                f"{path.name} has several styles, masks or strokes, which the playground has not; "
-                f"use stylelab transfer --settings {path.name}"
-            )
-        self.controls.show(settings)
-        missing = []
-        choices = {"content": self.controls.content, "style": self.controls.style_image}
-        for role, choice in choices.items():
-            source = record.get(role)
-            source = source if isinstance(source, dict) else {}
-            if not choice.choose_by_hash(str(source.get("sha256"))):
-                missing.append(str(source.get("file", role)))
-        late = ", as they were after the last change" if record.get("changes") else ""
-        more = f". Upload its images too: {', '.join(missing)}" if missing else ""
-        self._say(f"Settings of {path.name} loaded{late}{more}.")
+        self._say(load(path, self.folder, self.controls))

@@ -7,6 +7,7 @@
     session.change(alpha_beta=1e-3)  # continues from the current image
     session.resume()
     picture = session.wait().best
+    session.proceed(steps=300)  # continues after the end, too
 
 A thread runs `stylelab.optimisation.optimise` with a hook that obeys these requests between two
 steps. A change of the objective starts a new optimisation from the current image: what the
@@ -16,67 +17,23 @@ optimiser has learned of the curvature belongs to the old objective.
 import math
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from stylelab import networks
+from stylelab.app.reweighing import Objectives
+from stylelab.app.snapshot import FAILED, FINISHED, PAUSED, READY, RUNNING, STOPPED, Snapshot
+from stylelab.controls.styles import Style
 from stylelab.engine.devices import pick_device
 from stylelab.errors import SettingError
 from stylelab.lbfgs import State
 from stylelab.optimisation import Run, optimise
 from stylelab.runs.settings import LIVE, OPTIONS, Settings
-from stylelab.synthesis import (
-    balance,
-    transfer_objective,
-    transfer_parametrisation,
-    transfer_start,
-)
+from stylelab.synthesis import transfer_parametrisation, transfer_start
 from stylelab.vgg import VGG, resize
-
-READY, RUNNING, PAUSED = "ready", "running", "paused"
-ENDS = (FINISHED, STOPPED, FAILED) = ("finished", "stopped", "failed")
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """A session at one moment.
-
-    Attributes:
-        settings: the latest, in force from the next step on.
-        status: "ready", "running", "paused", "finished", "stopped" or "failed".
-        step: steps done, over all changes.
-        losses: (step, weighted loss by term) in order. A change adds a second entry for its step:
-            the same image under the new objective.
-        changes: (step, settings from then on) of each change of the objective.
-        seconds: time spent computing, without pauses.
-        error: the exception that ended a failed session.
-        state: the optimiser's state; None before the first.
-    """
-
-    settings: Settings
-    status: str = READY
-    step: int = 0
-    losses: tuple[tuple[int, Mapping[str, float]], ...] = ()
-    changes: tuple[tuple[int, Settings], ...] = ()
-    seconds: float = 0.0
-    error: BaseException | None = None
-    state: State | None = None
-
-    @property
-    def over(self) -> bool:
-        """Whether the session has ended, for whatever reason."""
-        return self.status in ENDS
-
-    @property
-    def best(self) -> Tensor | None:
-        """The image of lowest loss since the last change of the objective; None before the first.
-
-        `(1, 3, H, W)`, sRGB clamped to [0, 1], on the CPU.
-        """
-        return None if self.state is None else self.state.best.detach().clamp(0, 1).float().cpu()
 
 
 class Session:
@@ -84,7 +41,7 @@ class Session:
 
     Args:
         content: `(1, 3, H, W)`, sRGB in [0, 1]; it is resized to `settings.size`.
-        style: the same, to `settings.style_size`.
+        style: the same, to `settings.style_size`; or several styles, which may have regions.
         settings: what to do; `levels` must be 1 or None, as a session works at one size.
         network: a network already loaded; None loads `settings.network` in the thread.
         device: where to load it, as `engine.devices.pick_device` reads it.
@@ -96,7 +53,7 @@ class Session:
     def __init__(
         self,
         content: Tensor,
-        style: Tensor,
+        style: Tensor | Sequence[Style],
         settings: Settings,
         *,
         network: VGG | None = None,
@@ -106,10 +63,14 @@ class Session:
             raise SettingError(f"levels must be 1 in a session, got {settings.levels}")
         self.network = network  # None until it is loaded
         self.alpha_beta: float | None = None  # the ratio now used; None until it is known
-        self._images, self._device = (content, style), pick_device(device)
+        self._content, self._style, self._device = content, style, pick_device(device)
         self._condition = threading.Condition()  # guards the attributes below
         self._now = Snapshot(settings)
         self._pause_at, self._stopping = math.inf, False
+        self._objectives: Objectives | None = None  # made by the thread, as the network is
+        self._in_force: tuple = ()  # what the objective in use depends on
+        self._first = 0  # the step at which it began
+        self._kept: Mapping[str, Tensor] | None = None  # all that `proceed` continues from
 
     def snapshot(self) -> Snapshot:
         """The session at this moment."""
@@ -122,6 +83,30 @@ class Session:
                 raise SettingError("this session was started before; make a new Session")
             self._set(status=RUNNING)
         threading.Thread(target=self._work, name="stylelab", daemon=True).start()
+
+    def proceed(self, steps: int, **changes: object) -> Settings:
+        """Go on after the end, as if there had been none, until `steps` steps are done in all.
+
+        Args:
+            steps: more than were done.
+            changes: as `change` takes them.
+
+        Raises:
+            SettingError: for a session that did not stop or finish, and what `change` refuses.
+            NetworkError: for a layer that the network does not have.
+        """
+        with self._condition:
+            now = self._now
+            if now.status not in (FINISHED, STOPPED) or now.state is None or steps <= now.step:
+                raise SettingError(
+                    f"this session is {now.status} after {now.step} steps; only one that stopped "
+                    "or finished can proceed, to more steps"
+                )
+            self._pause_at, self._stopping = math.inf, False
+            settings = self._checked(steps=steps, **changes)
+            self._set(settings=settings, status=RUNNING)
+        threading.Thread(target=self._work, name="stylelab", daemon=True).start()
+        return settings
 
     def pause(self, step: int = 0) -> None:
         """Pause after `step`, or after the current step if that is later."""
@@ -151,19 +136,24 @@ class Session:
             SettingError: for any other setting, a value out of range, or a session that is over.
             NetworkError: for a layer that the network does not have.
         """
+        with self._condition:
+            if self._now.over:
+                raise SettingError("this session is over; make a new Session for other settings")
+            settings = self._checked(**changes)
+            self._set(settings=settings)
+            return settings
+
+    def _checked(self, **changes: object) -> Settings:
+        """The settings with these changes; the errors are those of `change`."""
         if fixed := sorted(set(changes) - set(LIVE)):
             raise SettingError(
                 f"{fixed[0]} cannot change during a transfer, only {', '.join(LIVE)} can; "
                 "make a new Session"
             )
-        with self._condition:
-            if self._now.over:
-                raise SettingError("this session is over; make a new Session for other settings")
-            settings = replace(self._now.settings, **changes)
-            if self.network is not None:
-                self.network.check_layers(settings.layers)
-            self._set(settings=settings)
-            return settings
+        settings = replace(self._now.settings, **changes)
+        if self.network is not None:
+            self.network.check_layers(settings.layers)
+        return settings
 
     def wait(self, step: float = math.inf, timeout: float | None = None) -> Snapshot:
         """Block until `step` steps are done, the session is paused or over, or `timeout` seconds.
@@ -192,42 +182,66 @@ class Session:
             self._set(status=FAILED, error=error)
 
     def _transfer(self) -> str:
-        """Do all steps, with a new objective after each change of it; how it ended."""
+        """Do the steps asked for, with a new objective after each change; how it ended."""
+        if self._objectives is None:
+            self._prepare()
+        while True:
+            self._optimise(self._now)
+            with self._condition:
+                if self._stopping or self._now.settings.goal == self._in_force:
+                    return STOPPED if self._stopping else FINISHED
+
+    def _prepare(self) -> None:
+        """Load the network and bring the images to their sizes."""
         asked = self._now.settings
         network = self.network or networks.load(asked.network, device=self._device, **asked.loading)
         with self._condition:  # from here on, `change` checks the layers itself
             network.check_layers(self._now.settings.layers)
-            self.network, settings = network, self._now.settings
-        content = resize(self._images[0], settings.size)
-        style = resize(self._images[1], settings.style_size)
-        described = [settings.as_transfer(content, style)]
-        image = transfer_start(network, described)
+            self.network = network
+        self._content, side = resize(self._content, asked.size), asked.style_size
+        if isinstance(self._style, Tensor):
+            self._style = resize(self._style, side)
+        else:
+            self._style = [replace(each, image=resize(each.image, side)) for each in self._style]
+        self._objectives = Objectives(network, self._content, self._style)
+
+    def _optimise(self, now: Snapshot) -> None:
+        """One optimisation, from the image now to the end or the next change."""
+        settings, network = now.settings, self.network
+        if now.state is not None:
+            settings = replace(settings, init="content")  # what it began with is not needed
+        described = [settings.as_transfer(self._content, self._style)]
+        start = transfer_start(network, described) if now.state is None else now.state.image
         moves = transfer_parametrisation(network, described, settings.parametrisation)
-        steps, hooks = OPTIONS["steps"].most, [*network.hooks, self._hook]
-        how = {**settings.how, "parametrisation": moves, "hooks": hooks, "progress": False}
-        while True:
-            self._in_force, self._first = settings.goal, self._now.step
-            transfer = balance(network, settings.as_transfer(content, style))
-            self.alpha_beta = transfer.alpha_beta
-            optimise(transfer_objective(network, [transfer]), image, steps, **how)
-            with self._condition:
-                image, settings = self._now.state.image, self._now.settings
-                if self._stopping or settings.goal == self._in_force:
-                    return STOPPED if self._stopping else FINISHED
-                changes = dict(self._now.changes) | {self._now.step: settings}
+        if settings.goal != self._in_force:
+            self._objective, self.alpha_beta = self._objectives(settings)
+            self._in_force, self._kept = settings.goal, None
+            if now.state is not None:
+                changes = dict(now.changes) | {now.step: now.settings}
                 self._set(changes=tuple(changes.items()))
+        if self._kept is None:
+            self._first = now.step
+        hooks = [*network.hooks, self._hook]
+        how = {**settings.how, "parametrisation": moves, "hooks": hooks, "progress": False}
+        optimise(self._objective, start, OPTIONS["steps"].most, **how)
 
     def _hook(self, run: Run, states: Iterator[State]) -> Iterator[State]:
         """Report each state, then wait while paused; return at the end or after a change."""
-        began = time.perf_counter()
+        began, known = time.perf_counter(), self._kept is not None
+        if known:
+            run.resume, self._kept = self._kept, None
         for state in states:
-            terms = [state.terms]
-            if state.step == len(run.earlier):  # the first state, perhaps of a checkpoint
-                terms, began = [*run.earlier, state.terms], began - run.seconds
             step = self._first + state.step
-            losses = tuple(enumerate(map(_values, terms), step + 1 - len(terms)))
-            seconds = self._now.seconds + time.perf_counter() - began
-            self._set(step=step, state=state, losses=self._now.losses + losses, seconds=seconds)
+            if known:  # the state that an earlier run ended with
+                known = False
+                self._set(state=state)
+            else:
+                terms = [state.terms]
+                if state.step == len(run.earlier):  # the first state, perhaps of a checkpoint
+                    terms, began = [*run.earlier, state.terms], began - run.seconds
+                losses = tuple(enumerate(map(_values, terms), step + 1 - len(terms)))
+                seconds = self._now.seconds + time.perf_counter() - began
+                self._set(step=step, state=state, losses=self._now.losses + losses, seconds=seconds)
             yield state
             with self._condition:
                 if step >= self._pause_at and not self._stopping:
@@ -236,6 +250,7 @@ class Session:
                     self._condition.wait_for(lambda: self._now.status != PAUSED)
                 now = self._now.settings
                 if self._stopping or step >= now.steps or now.goal != self._in_force:
+                    self._kept = state.snapshot()
                     return
             began = time.perf_counter()
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from stylelab.errors import SettingError, StylelabError
 from stylelab.files.local import readable
+from stylelab.runs.batch.plan import PREVIOUS
 from stylelab.runs.notebooks import is_named
 from stylelab.runs.options import Option
 from stylelab.runs.settings import OPTIONS, Settings
@@ -71,6 +72,12 @@ def start(text: str) -> str:
 
 
 @argument
+def start_or_previous(text: str) -> str:
+    """A way to start, or "previous", from the picture of the frame before."""
+    return text if text == PREVIOUS else start(text)
+
+
+@argument
 def device(text: str) -> str:
     """The name of a device that this machine has."""
     from stylelab.engine.devices import pick_device
@@ -98,14 +105,38 @@ def gigabytes(text: str) -> float:
     raise SettingError(f"memory must be written as 4GB or 800MB, got {text!r}")
 
 
+@argument
+def resource(text: str) -> tuple[str, float]:
+    """A resource of a worker and how much of it, such as GPU=1."""
+    name, _, amount = text.partition("=")
+    if not re.fullmatch(r"[\w.-]+", name):
+        raise SettingError(f"a resource is a name and a number, such as GPU=1; got {text!r}")
+    return name, Option(float, "", "", most=1e15).read(amount, name)
+
+
+# The settings of the method; those that are tried first, as size and steps, come before them.
+METHOD = ("network", "pooling", "convention", "objective", "init", "seed", "content_layers")
+METHOD += ("style_layers", "style_loss", "levels", "parametrisation", "optimiser", "history")
+METHOD += ("learning_rate", "average", "tv_weight")
+CONTINUES = "After an interruption the same command continues from there and ends with the same"
+FILE = {"metavar": "FILE", "type": path}
+FOLDER = {"metavar": "FOLDER", "type": path}
+DEVICE = {"metavar": "DEVICE", "type": device, "help": "auto (default), cpu, cuda, cuda:1 or mps"}
+
+
 def add_settings(
-    add_argument: Callable[..., object], *names: str, default: str = "", **types: Any
+    add_argument: Callable[..., object],
+    *names: str,
+    default: str = "",
+    several: bool = False,
+    **types: Any,
 ) -> None:
     """Add flags for the settings `names`; one that is not given has the value None.
 
     Args:
         add_argument: of a parser or of a group of its arguments.
         default: what the help says in place of the setting's default.
+        several: whether each takes several values.
         types: types of single settings, in place of their option's.
     """
     for name in names:
@@ -114,7 +145,7 @@ def add_settings(
         shown = option.unset if shown is None else "all the same" if shown == [] else shown
         spellings = [f"--{each.replace('_', '-')}" for each in (name, option.also) if each]
         choices = [*option.choices, *(["FILE"] if option.file else [])]
-        read, more = argument(option.read), {}
+        read, more = argument(option.read), {"nargs": "+"} if several else {}
         if option.kind is tuple:
             read, more = number(float, option.least, option.most), {"nargs": "+"}
         add_argument(
@@ -125,3 +156,16 @@ def add_settings(
             metavar="|".join(choices) or option.metavar,
             help=f"{option.help} (default: {shown})",
         )
+
+
+def add_cluster(add: Callable[..., object]) -> None:
+    """Add the options of a Dask cluster."""
+    about = (
+        "the address of a Dask scheduler whose workers do the work, such as tcp://HOST:8786, or "
+        "the JSON file with it; local starts a cluster of --jobs workers here (default: "
+        "DASK_SCHEDULER_ADDRESS if set)"
+    )
+    where = os.environ.get("DASK_SCHEDULER_ADDRESS") or None
+    add("--scheduler", default=where, metavar="ADDRESS", help=about)
+    about = "what a worker must offer to be given work, such as GPU=1"
+    add("--resources", type=resource, nargs="+", default=[], metavar="NAME=N", help=about)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from stylelab import gallery
 from stylelab import networks as nets
+from stylelab.cli.batch import batch  # noqa: F401  # a command
 from stylelab.cli.exits import FAILED, INTERRUPTED, complain, say
 from stylelab.cli.transfer import transfer  # noqa: F401  # a command
 from stylelab.errors import DownloadError, SettingError, StylelabError
@@ -22,9 +23,13 @@ def figures(arguments: Namespace) -> int:
         output=arguments.output,
         notebooks=arguments.notebooks,
         jobs=arguments.jobs,
+        scheduler=arguments.scheduler,
+        resources=dict(arguments.resources),
         force=arguments.force,
         checkpoint=arguments.checkpoint,
     )
+    if not outcomes:
+        return complain("interrupted before the first notebook", INTERRUPTED)
     folder, failed = outcomes[0].path.parent, sum(bool(outcome.error) for outcome in outcomes)
     if any(outcome.interrupted for outcome in outcomes):
         return complain(f"interrupted; what was finished before is in {folder}", INTERRUPTED)

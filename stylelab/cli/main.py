@@ -13,17 +13,19 @@ from typing import Any, NoReturn
 
 from stylelab import __version__
 from stylelab.cli.arguments import (
+    CONTINUES,
+    DEVICE,
+    FILE,
+    FOLDER,
+    add_cluster,
     add_settings,
-    device,
-    devices,
-    gigabytes,
     network,
     number,
     path,
-    size,
-    start,
 )
+from stylelab.cli.batch import add_batch
 from stylelab.cli.exits import MISUSED, complain, guarded
+from stylelab.cli.words import add_transfer
 from stylelab.distil.recipe import Recipe
 from stylelab.runs.notebooks import PROFILES
 from stylelab.runs.settings import OPTIONS
@@ -36,6 +38,7 @@ EXAMPLES = """\
 examples:
   stylelab transfer photo.jpg painting.jpg -o out.png
   stylelab transfer pagoda swirling_night -o out.png --strength 0.7
+  stylelab batch --content photos/ --style paintings/ -o out
   stylelab figures                          all figures, offline, in minutes on a laptop
   stylelab figures 02 --profile smoke       one of them, tiny, to see that everything works
   stylelab verify build/quick-vgg19-mini    do they show what the paper says?
@@ -46,10 +49,6 @@ exit codes:
   figure that does not hold; 2 wrong use, such as an unknown name or a number out of its range;
   130 interrupted (Ctrl-C, or SIGTERM)
 """
-FILE = {"metavar": "FILE", "type": path}
-FOLDER = {"metavar": "FOLDER", "type": path}
-DEVICE = {"metavar": "DEVICE", "type": device, "help": "auto (default), cpu, cuda, cuda:1 or mps"}
-CONTINUES = "After an interruption the same command continues from there and ends with the same"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -87,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
     for add_arguments in (
         _transfer,
+        _batch,
         _figures,
         _verify,
         _fetch,
@@ -116,78 +116,21 @@ def _transfer(parser: argparse.ArgumentParser) -> None:
     from. Soft edges are allowed. One STYLE may go to several regions. Where no mask is white the
     photograph stays.
     """
-    images = [
-        parser.add_argument("content", metavar="CONTENT", type=path, help="what to show"),
-        parser.add_argument("style", metavar="STYLE", nargs="+", type=path, help="how to paint it"),
-    ]
-    group = parser.add_argument_group("first of all")
-    add = group.add_argument
-    add("-o", "--output", required=True, help="a .png, .tif, .webp or .jpg file", **FILE)
-    add_settings(group.add_mutually_exclusive_group().add_argument, "strength", "alpha_beta")
-    add_settings(add, "size", "steps", size=size)
-    add = parser.add_argument_group("method").add_argument
-    names = (
-        "network",
-        "pooling",
-        "convention",
-        "objective",
-        "init",
-        "seed",
-        "content_layers",
-        "style_layers",
-        "levels",
-    )
-    names += ("parametrisation", "optimiser", "history", "learning_rate", "tv_weight")
-    add_settings(add, *names, network=network, init=start)
-    add = parser.add_argument_group("control of style, regions, colours and scale").add_argument
-    add_settings(add, "style_weights", "colours", "style_scale")
-    several = {"metavar": "FILE", "type": path, "nargs": "+"}
-    add("--content-mask", help="grey images over CONTENT: white where a style is", **several)
-    about = "as many over STYLE: white where the style is taken from (default: all of STYLE)"
-    add("--style-mask", help=about, **several)
-    add("--strokes", help="a painting whose fine strokes STYLE is first painted in", **FILE)
-    add = parser.add_argument_group("machine and files").add_argument
-    about = (
-        "a PNG by stylelab transfer or the playground: all its settings, and its images if they "
-        "are not given and are here; what is given beside it holds"
-    )
-    add("--settings", action=_saved_settings(images), help=about, **FILE)
-    about = f"{DEVICE['help']}; or several, which share out the tiles: cuda:0,cuda:1"
-    add("--device", default="auto", metavar="DEVICE", type=devices, help=about)
-    about = (
-        "compute in tiles of this side: the same picture in less memory (default: tiles only where "
-        "the memory is short, as large as fit)"
-    )
-    add("--tile", type=number(int, 32, 65536), metavar="PIXELS", help=about)
-    about = "how much memory the work may take, such as 4GB (default: what is free)"
-    add("--memory", type=gigabytes, metavar="GB", help=about)
-    precisions = "of the convolutions; tf32 and bfloat16 are faster on a GPU (default: float32)"
-    choices = {"choices": ("float32", "tf32", "bfloat16"), "metavar": "float32|tf32|bfloat16"}
-    add("--precision", default="float32", help=precisions, **choices)
-    depths = "bits of each colour in a .png or .tif file (default: 8)"
-    add("--bits", type=int, choices=(8, 16), default=8, help=depths)
-    about = "give the picture the transparency of CONTENT, in a .png, .tif or .webp file"
-    add("--keep-alpha", action="store_true", help=about)
-    about = (
-        "refuse images of more pixels (default: STYLELAB_MAX_PIXELS if that is set, or 50000000)"
-    )
-    add("--max-pixels", type=number(int, 1, 1e18), metavar="N", help=about)
-    about = "save the best picture so far every N steps, beside the output, as OUTPUT-step0050.png"
-    add("--save-every", type=number(int, 1), metavar="N", help=about)
-    about = f"save progress in FILE, which is removed at the end. {CONTINUES} picture"
-    add("--checkpoint", help=about, **FILE)
+    add_transfer(parser)
 
 
-def _saved_settings(images: Sequence[argparse.Action]) -> type[argparse.Action]:
-    """An action that stores its value; the arguments `images` need not be given then."""
+def _batch(parser: argparse.ArgumentParser) -> None:
+    """Paint many pictures: every photograph in every style, or what a table says.
 
-    class Saved(argparse.Action):
-        def __call__(self, parser, namespace, values, option_string=None) -> None:
-            setattr(namespace, self.dest, values)
-            for each in images:
-                each.required = False
+    Each combination is made once, and what is there already stays, as long as files, settings and
+    network are the same. OUTPUT gets pictures/, with a record beside each picture, a table
+    (table.csv and table.sqlite) and a page to look through (index.html). A picture that fails is a
+    row with the reason; the others are made, and the exit code is 1.
 
-    return Saved
+    PLAN is a CSV or TSV file: content and style, and a column for each setting that differs, as
+    alpha_beta. Several values of an option are combined, and hold where PLAN says nothing.
+    """
+    add_batch(parser)
 
 
 def _figures(parser: argparse.ArgumentParser) -> None:
@@ -223,6 +166,7 @@ def _figures(parser: argparse.ArgumentParser) -> None:
         "OMP_NUM_THREADS is set (default: 1)"
     )
     add("--jobs", type=number(int, 1, 1024), default=1, metavar="N", help=about)
+    add_cluster(add)
     about = f"save the progress of each optimisation in the output folder. {CONTINUES} figures"
     add("--checkpoint", action="store_true", help=about)
     add("--notebooks", help="(default: those of the repository)", **FOLDER)

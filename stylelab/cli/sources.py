@@ -15,6 +15,7 @@ from stylelab.errors import ImageError, SettingError
 from stylelab.files.local import sha256_of
 from stylelab.objective import shown
 from stylelab.runs.metadata import read_settings
+from stylelab.runs.presets import PRESETS
 from stylelab.runs.settings import OPTIONS, Settings
 from stylelab.vgg import VGG
 
@@ -61,13 +62,13 @@ class Sources:
         styles, masks, others = map(len, (self.style, self.content_mask, self.style_mask))
         if others not in (0, masks):
             raise SettingError(
-                f"--content-mask has {masks} files and --style-mask {others}; give as many, in "
-                "pairs, or no --style-mask"
+                f"the numbers of files for --content-mask, {masks}, and --style-mask, {others}, "
+                "differ; give as many, in pairs, or no --style-mask"
             )
         if masks and styles not in (1, masks):
             raise SettingError(
-                f"there are {styles} STYLEs and {masks} masks; give a mask for each STYLE, or one "
-                "STYLE for all masks"
+                f"the numbers of STYLEs, {styles}, and of masks, {masks}, differ; give a mask for "
+                "each STYLE, or one STYLE for all masks"
             )
 
     def record(self) -> dict[str, object]:
@@ -95,7 +96,7 @@ class Saved:
         if "strength" in given:
             given = {"alpha_beta": None, **given}
         if given.get("optimiser") == "lbfgs":
-            given = {"learning_rate": None, **given}  # of the picture's Adam
+            given = {"learning_rate": None, "average": 0.0, **given}  # of the picture's Adam
         return replace(self.settings, **given)
 
     def sources(self, role: str) -> tuple[Source, ...]:
@@ -208,8 +209,12 @@ def _find(name: str) -> Path:
 
 
 def given(arguments: Namespace, files: Sources) -> dict[str, object]:
-    """The settings that the arguments name, with the file of the start where it was found."""
+    """The settings that the arguments name, with the file of the start where it was found.
+
+    They hold over those of a preset.
+    """
     named = {name: getattr(arguments, name) for name in OPTIONS}
     if files.start:
         named["init"] = str(files.start[0].path.absolute())
-    return {name: value for name, value in named.items() if value is not None}
+    preset = PRESETS[arguments.preset] if arguments.preset else {}
+    return preset | {name: value for name, value in named.items() if value is not None}

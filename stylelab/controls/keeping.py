@@ -10,7 +10,7 @@ from stylelab.controls.colours import views
 from stylelab.controls.regions import cover
 from stylelab.controls.styles import Style
 from stylelab.objective import shown
-from stylelab.parametrisation import Parametrisation, parametrisation_of
+from stylelab.parametrisation import Parametrisation, name_of, parametrisation_of
 from stylelab.rows import place
 from stylelab.vgg import VGG
 
@@ -38,6 +38,9 @@ class Keeping:
     photograph: Tensor = field(repr=False)
     cover: Tensor = field(repr=False)
     view: Tensor | None = field(default=None, repr=False)
+
+    def __str__(self) -> str:
+        return f"{name_of(self.base)} around the photograph"
 
     def to_image(self, z: Tensor) -> Tensor:
         photograph = self.photograph.to(z)

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from stylelab.controls.regions import check_mask, guides, shares
+from stylelab.controls.statistics import TERMS, representation
 from stylelab.errors import SettingError, check_number
-from stylelab.objective import StyleTerm, style_representation
+from stylelab.objective import StyleTerm
 from stylelab.rows import columns, targets
 from stylelab.vgg import VGG, check_image
 
@@ -72,8 +73,8 @@ def weighed(style: Tensor | Sequence[Style], weights: Sequence[float]) -> Tensor
     styles = list(style) if isinstance(style, Sequence) else [Style(style)]
     if len(styles) != len(weights):
         raise SettingError(
-            f"style_weights has {len(weights)} numbers and there are {len(styles)} styles or "
-            "regions; give a number for each"
+            "style_weights needs one number for each style or region, of which there "
+            f"{'is' if len(styles) == 1 else 'are'} {len(styles)}; got {len(weights)}"
         )
     return [replace(each, weight=one) for each, one in zip(styles, weights, strict=True)]
 
@@ -89,8 +90,11 @@ def style_terms(
     batch: Sequence[Sequence[Style]],
     layer_weights: Sequence[Mapping[str, float]],
     size: Sequence[int],
+    kind: str = "gram",
 ) -> list[StyleTerm]:
     """The terms of a batch whose pictures have these styles and w_l, and one (height, width).
+
+    `kind` is the statistic that is matched, a key of `stylelab.controls.statistics.TERMS`.
 
     There is one for each layer and each number of a style: the first styles of all pictures are
     together, the second ones, and so on. A picture without a second style has weight 0 there.
@@ -100,14 +104,14 @@ def style_terms(
 
     def represent(image: Tensor, mask: Tensor | None) -> dict[str, Tensor]:
         guided = None if mask is None else _guides(network, mask, image.shape[2:], rows)
-        return style_representation(network, image, rows, guided)
+        return representation(kind, network, image, rows, guided, size)
 
     terms = []
     for number in range(max(map(len, batch))):
         styles = [each[number if number < len(each) else 0] for each in batch]
         weights = [each[number] if number < len(each) else 0.0 for each in counts]
         weight = rows[next(iter(rows))].new_tensor(weights)
-        grams = targets(network, represent, [(each.image, each.style_mask) for each in styles])
+        found = targets(network, represent, [(each.image, each.style_mask) for each in styles])
         masks = [each.content_mask for each in styles]
         where = dict.fromkeys(rows)
         if any(mask is not None for mask in masks):
@@ -115,7 +119,8 @@ def style_terms(
             each = [_guides(network, everywhere if m is None else m, size, rows) for m in masks]
             where = {layer: torch.cat([guide[layer] for guide in each]) for layer in rows}
         for layer, row in rows.items():
-            terms.append(StyleTerm(layer, grams[layer], row * weight, where[layer], number + 1))
+            target, guide = found[layer], where[layer]
+            terms.append(TERMS[kind](layer, target, row * weight, guide, number + 1))
     return terms
 
 

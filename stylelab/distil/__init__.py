@@ -1,1 +1,1 @@
-"""Training `vgg19-mini` to stand in for a larger network. Only `cli` and `tools/` import it."""
+"""Small networks for large ones: `vgg19-mini`, trained, and 8 bits. `cli`, `tools/` import it."""

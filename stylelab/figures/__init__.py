@@ -17,5 +17,6 @@ from stylelab.figures.records import panel_path as panel_path
 from stylelab.figures.records import save_figure as save_figure
 from stylelab.figures.records import save_picture as save_picture
 from stylelab.figures.records import show as show
+from stylelab.figures.records import table as table
 from stylelab.figures.records import threads as threads
 from stylelab.figures.records import versions as versions

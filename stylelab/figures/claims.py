@@ -6,75 +6,16 @@ in the figure's record. `stylelab verify` computes them again from the saved pic
 
 import itertools
 import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 
-from torch import Tensor
-
-from stylelab.figures import measures
-from stylelab.vgg import CONTENT_LAYER, STYLE_LAYERS, VGG
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A statement of the paper, the numbers that decide it, and whether it holds."""
-
-    statement: str
-    values: dict[str, list[float]]
-    holds: bool
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What claims are checked on.
-
-    Attributes:
-        network: the figure's network.
-        panels: its pictures by name, `(1, 3, H, W)` in [0, 1].
-        images: what they were made from, by part: "content", "style", ...
-        results: losses of the optimisations, as in the record.
-        facts: numbers that the notebook measured and that pictures cannot show.
-    """
-
-    network: VGG
-    panels: Mapping[str, Tensor]
-    images: Mapping[str, Tensor]
-    results: Mapping[str, Mapping] = field(default_factory=dict)
-    facts: Mapping[str, float] = field(default_factory=dict)
-
-    def each(self, measure: Callable[[Tensor, Tensor], float], part: str) -> list[float]:
-        """`measure` of every panel and the image that plays `part`."""
-        return [measure(panel, self.images[part]) for panel in self.panels.values()]
-
-    def style(self, panel: str, part: str = "style", up_to: str = STYLE_LAYERS[-1]) -> float:
-        """Style distance of a panel to the image that plays `part`, up to a layer."""
-        layers = STYLE_LAYERS[: STYLE_LAYERS.index(up_to) + 1]
-        return measures.style_distance(self.network, self.panels[panel], self.images[part], layers)
-
-    def content(self, panel: str) -> float:
-        """Content distance of a panel to the content image, at conv4_2."""
-        image = self.images["content"]
-        return measures.content_distance(self.network, self.panels[panel], image, CONTENT_LAYER)
-
-    def fact_below(self, fact: str, bound: float, statement: str) -> Claim:
-        """The claim that a fact is below a bound."""
-        value = self.facts[fact]
-        return Claim(f"{statement} (under {bound:g})", {fact: [value]}, value < bound)
+from stylelab.figures import control_claims, measures
+from stylelab.figures.evidence import Claim, Evidence, falls, rises
+from stylelab.vgg import STYLE_LAYERS
 
 
 def check(figure: str, evidence: Evidence) -> list[Claim]:
     """The paper's claims about `figure`; empty for a figure about which it claims nothing."""
     return list(CLAIMS[figure](evidence)) if figure in CLAIMS else []
-
-
-def _rises(values: Sequence[float], slack: float = 0.0) -> bool:
-    """Each value is above the one before, or below it by no more than the share `slack`."""
-    steps = all(b > a * (1 - slack) for a, b in itertools.pairwise(values))
-    return steps and values[-1] > values[0]
-
-
-def _falls(values: Sequence[float], slack: float = 0.0) -> bool:
-    return _rises(list(reversed(values)), slack)
 
 
 def features(e: Evidence) -> Iterator[Claim]:
@@ -94,9 +35,9 @@ def figure1_content(e: Evidence) -> Iterator[Claim]:
     yield Claim(
         "Pixel error grows from (a) to (e), from each to the next within a tenth",
         {"RMS pixel error": errors},
-        _rises(errors, 0.1),
+        rises(errors, 0.1),
     )
-    yield Claim("Structural similarity falls from (a) to (e)", {"SSIM": ssims}, _falls(ssims))
+    yield Claim("Structural similarity falls from (a) to (e)", {"SSIM": ssims}, falls(ssims))
     yield Claim(
         "(a) to (c) are almost perfect: their edges agree with the photograph's, at least 0.95",
         {"edge agreement": edges},
@@ -106,7 +47,7 @@ def figure1_content(e: Evidence) -> Iterator[Claim]:
         "In (d) and (e) what is where is kept, edge agreement at least 0.5, and detail is lost: "
         "agreement of detail falls from (a) to (e), to below 0.3 in (d)",
         {"edge agreement": edges[3:], "agreement of detail": details},
-        min(edges[3:]) >= 0.5 and _falls(details) and details[3] < 0.3,
+        min(edges[3:]) >= 0.5 and falls(details) and details[3] < 0.3,
     )
 
 
@@ -118,7 +59,7 @@ def figure1_style(e: Evidence) -> Iterator[Claim]:
     yield Claim(
         "The style distance over all five layers falls as layers are added",
         {"style distance": style},
-        _falls(style),
+        falls(style),
     )
     yield Claim(
         "Each picture has the style asked for: style distance over its layers at most 0.05",
@@ -166,7 +107,7 @@ def _tradeoff(e: Evidence, panels: Sequence[str], deepest: str | None = None) ->
     return Claim(
         f"As alpha/beta rises, content distance falls and style distance{over} rises{within}",
         {"content distance": content, "style distance": style},
-        _falls(content, slack) and _rises(style, slack),
+        falls(content, slack) and rises(style, slack),
     )
 
 
@@ -193,7 +134,7 @@ def preprint_figure3(e: Evidence) -> Iterator[Claim]:
         "At the smallest alpha/beta, the style distance over all five layers falls as layers "
         "are added",
         {"style distance": style},
-        _falls(style),
+        falls(style),
     )
 
 
@@ -262,4 +203,5 @@ def figure7(e: Evidence) -> Iterator[Claim]:
 
 _ALL = [features, figure1_content, figure1_style, figure2, figure3, figure4]
 _ALL += [preprint_figure3, figure5, figure6, figure7]
+_ALL += control_claims.ALL
 CLAIMS = {claims.__name__: claims for claims in _ALL}  # by the name of the figure

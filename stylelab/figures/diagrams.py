@@ -1,19 +1,21 @@
-"""Drawings of what a network computes: feature maps, receptive fields, gradients, Gram matrices.
+"""Drawings of what a network computes: numbers, feature maps, receptive fields, Gram matrices.
 
 Every `footer` is the text under the figure.
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from stylelab.figures.canvas import COLOURS, DPI, GRAMS, Canvas
+from stylelab.figures.canvas import COLOURS, GRAMS, Box, Canvas, text_width
 from stylelab.figures.panels import Panel, panel_grid
 
 Features = Mapping[str, Tensor]  # (1, C, H, W) by layer
 Span = tuple[int, int]  # the first and the last of a range of pixels
+CELL, SIGN = 0.42, 0.44  # inches: a number in its table, and the sign between two tables
 
 
 def distinct_filters(features: Tensor, count: int) -> list[int]:
@@ -70,21 +72,21 @@ def feature_maps(
 
 
 def receptive_fields(
-    photograph: Tensor,
+    picture: Tensor,
     boxes: Mapping[str, Sequence[Span]],
     influences: Mapping[str, Tensor],
     fields: Mapping[str, int],
     footer: str = "",
 ) -> Figure:
-    """Receptive fields as squares on a photograph, and beside it how much each pixel counts.
+    """Receptive fields as squares on a picture `(1, 3, H, W)`, and how much each pixel counts.
 
     `boxes`: the rows and columns that one position of each layer sees; `influences`: how much each
     pixel changes it, `(H, W)`; `fields`: the full width of the receptive field.
     """
-    tall = 5.6 * photograph.shape[2] / photograph.shape[3]
+    tall = 5.6 * picture.shape[2] / picture.shape[3]
     canvas = Canvas(10.0, tall + 0.24, footer)
-    left, bottom, wide, tall = canvas.picture(photograph, (0.12, 0.12, 5.6, tall))
-    scale = wide / photograph.shape[3]
+    left, bottom, wide, tall = canvas.picture(picture, (0.12, 0.12, 5.6, tall))
+    scale = wide / picture.shape[3]
     for i, (layer, (rows, columns)) in enumerate(boxes.items()):
         sides = (scale * (last - first + 1) for first, last in (columns, rows))
         box = (left + scale * columns[0], bottom + tall - scale * (rows[1] + 1), *sides)
@@ -100,58 +102,56 @@ def receptive_fields(
     return canvas.figure
 
 
-def pooling(
-    maps: Features,
-    gradients: Mapping[str, tuple[Tensor, Tensor]],
-    captions: Mapping[str, Sequence[str]],
-    footer: str = "",
+def number_tables(
+    parts: Sequence[Tensor | str],
+    captions: Sequence[str],
+    marks: Mapping[int, Sequence[int]] = {},
 ) -> Figure:
-    """A row for each kind of pooling: a feature map, and gradients in the middle of the image.
+    """Matrices `(rows, columns)` with their numbers in coloured cells, and signs between them.
 
-    Each argument is by "avg" and "max": maps of conv3_1, gradients at conv2_2 `(1, C, H/2, W/2)`
-    and at the pixels `(1, 3, H, W)`, and captions of these two.
+    Args:
+        parts: from left to right: matrices, and the texts that stand between them.
+        captions: one under each part; "" for none.
+        marks: by the place of a matrix in `parts`, a block of its cells to be framed: the first
+            row, the first column, how many rows, how many columns.
     """
-    first = next(iter(maps))
-    height, width = gradients[first][1].shape[2:]
-    half = min(24, height // 4)  # of the part that is shown, in pixels
-    rows = slice(height // 2 - half, height // 2 + half)
-    columns = slice(width // 2 - half * 3 // 2, width // 2 + half * 3 // 2)
-    halved = tuple(slice(part.start // 2, part.stop // 2) for part in (rows, columns))
-    shown = distinct_filters(maps[first], 3)[1]
-    busiest = int(gradients[first][0].square().sum((0, 2, 3)).argmax())
-    panels = []
-    for kind, (units, pixels) in gradients.items():
-        below, at_pixels = captions[kind]
-        panels += [
-            Panel(_bright(maps[kind][0, shown])),
-            Panel(signed(units[0, busiest][halved], 0.98), below, cmap="PuOr"),
-            Panel(signed(pixels)[..., rows, columns], at_pixels),
-        ]
-    headings = (
-        "a feature map of conv3_1",
-        "gradient below the second pooling\n(one filter of conv2_2)",
-        "gradient at the pixels\n(grey: none)",
-    )
-    names = [{"avg": "average"}.get(kind, kind) + " pooling" for kind in gradients]
-    return panel_grid(panels, columns=3, rows=names, headings=headings, footer=footer)
+    below, wide = 0.48, []
+    for part, caption in zip(parts, captions, strict=True):
+        table = SIGN if isinstance(part, str) else CELL * part.shape[1]
+        wide.append(max(table, text_width(caption, 9.5) + 0.2 if caption else 0))
+    tall = CELL * max(part.shape[0] for part in parts if not isinstance(part, str))
+    width = max(7.0, sum(wide) + 0.24)
+    canvas, x = Canvas(width, 0.12 + tall + below), (width - sum(wide)) / 2
+    for k, (part, caption) in enumerate(zip(parts, captions, strict=True)):
+        middle, y = x + wide[k] / 2, below + tall / 2
+        if isinstance(part, str):
+            canvas.text(middle, y, part, 15)
+        else:
+            _number_table(canvas, part, middle, y, marks.get(k))
+        canvas.text(middle, below - 0.08, caption, 9.5, va="top")
+        x += wide[k]
+    return canvas.figure
 
 
-def mean_activations(networks: Mapping[str, Mapping[str, Tensor]]) -> Figure:
-    """A dot for each filter: its mean activation by layer `(N_l,)`, by the network's name."""
-    figure = Figure(figsize=(10, 3.4), dpi=DPI, layout="constrained")
-    axes = figure.add_subplot(yscale="log", ylabel="mean activation of a filter")
-    spread = torch.Generator().manual_seed(0)
-    for k, (label, means) in enumerate(networks.items()):
-        middle = 0.36 * (k - (len(networks) - 1) / 2)
-        layers = torch.cat([torch.full((len(each),), i) for i, each in enumerate(means.values())])
-        x = layers + middle + 0.24 * (torch.rand(len(layers), generator=spread) - 0.5)
-        heights = torch.cat([*means.values()]).clamp_min(0.01)
-        axes.plot(x, heights, ".", color=COLOURS[k], markersize=4, alpha=0.6, label=label)
-    axes.set_xticks(range(len(means)), means, fontsize=8)
-    axes.set_yticks([0.01, 0.1, 1, 10], ["silent", "0.1", "1", "10"])
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(loc="upper right", frameon=False, ncols=2, markerscale=3)
-    return figure
+def _number_table(
+    canvas: Canvas, table: Tensor, x: float, y: float, mark: Sequence[int] | None
+) -> None:
+    """A matrix with its middle at x, y; white is 0."""
+    rows, columns = table.shape
+    x, low = x - CELL * columns / 2, y - CELL * rows / 2
+    pale = 0.5 + 0.25 * table / table.abs().max().clamp_min(1e-12)
+    canvas.picture(pale, (x, low, CELL * columns, CELL * rows), "PuOr")
+
+    def place(row: int, column: int, down: int = 1, across: int = 1) -> Box:
+        return x + CELL * column, low + CELL * (rows - row - down), CELL * across, CELL * down
+
+    for row, column in product(range(rows), range(columns)):
+        left, bottom, *_ = box = place(row, column)
+        canvas.frame(box, "0.7", 0.5)
+        number = f"{float(table[row, column]):.3g}".replace("-", "−")
+        canvas.text(left + CELL / 2, bottom + CELL / 2, number, 11)
+    if mark is not None:
+        canvas.frame(place(*mark), COLOURS[1], 2.5, zorder=3)
 
 
 def gram_table(

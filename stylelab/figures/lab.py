@@ -51,8 +51,6 @@ class Lab:
         self.parameters |= {"steps": steps, **others, "seed": seed, "device": device}
         self.network = networks.load(network, device=pick_device(device))
         self.cast, self.output, self.records = gallery.cast(images), Path(output), {}
-        print(f"{self.network.name} on {self.network.device}, {records.threads()}")
-        print(records.versions())
 
     def open(self, part: str, size: int | None = None) -> Tensor:
         """The image that plays `part`, `(1, 3, H, W)`; its longer side is the notebook's `size`."""
@@ -120,10 +118,19 @@ class Lab:
         words += [f"{r.steps} steps in {name_of(r.parametrisation)}" for r in results.values()][:1]
         return ", ".join([*words, f"{settings.get('size', self.parameters['size'])} px"])
 
-    def print_claims(self, name: str) -> None:
-        """Print what the paper claims about a saved figure, whether it holds, and its numbers."""
-        for claim in self.records[name]["claims"]:
-            print(records.verdict(claim), *records.numbers(claim), sep="\n         ")
+    def claims(self, name: str) -> object:
+        """What the paper says about a saved figure, the numbers measured, and whether it holds."""
+        rows = [
+            (claim["statement"], "; ".join(records.numbers(claim)), ("NO", "yes")[claim["holds"]])
+            for claim in self.records[name]["claims"]
+        ]
+        return records.table(("the paper says", "measured", "holds"), rows)
+
+    def made_with(self) -> object:
+        """What the notebook ran with: network, device and versions, for its last cell."""
+        what = {"network": self.network.name}
+        what |= {"device": f"{self.network.device}, {records.threads()}"} | records.versions()
+        return records.table(what, [what.values()])
 
     def film(self, name: str, frames: Mapping[int, Tensor]) -> object:
         """Save pictures by their steps as `<name>.gif`, and return it for the page."""

@@ -95,7 +95,7 @@ def sky_light(image: Tensor, day: Tensor) -> float:
     return float(after[sky].mean() / before[sky].mean())
 
 
-def _measured(network: VGG, image: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
+def measured(network: VGG, image: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
     """Per layer, what the network measures at every position, `(m, M_l)`, in float64."""
     with torch.no_grad():
         features = network(image.to(network.input.weight), layers)
@@ -108,7 +108,7 @@ def _measured(network: VGG, image: Tensor, layers: Iterable[str]) -> dict[str, T
 
 def _grams(network: VGG, image: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
     """Per layer the Gram matrix over M_l, from its definition."""
-    found = _measured(network, image, layers).items()
+    found = measured(network, image, layers).items()
     return {layer: rows @ rows.T / rows.shape[1] for layer, rows in found}
 
 
@@ -130,7 +130,7 @@ def style_distance(network: VGG, image: Tensor, other: Tensor, layers: Iterable[
 def content_distance(network: VGG, image: Tensor, other: Tensor, layer: str) -> float:
     """Root mean square difference of the features over their deviation: 0 for the same content."""
     pair = (resize(image, other.shape[2:]), other)
-    f, p = (_measured(network, picture, [layer])[layer] for picture in pair)
+    f, p = (measured(network, picture, [layer])[layer] for picture in pair)
     return float(((f - p).square().sum() / (p - p.mean(1, keepdim=True)).square().sum()).sqrt())
 
 
@@ -171,7 +171,7 @@ def as_saved(image: Tensor) -> Tensor:
     return image.detach().float().cpu().clamp(0, 1).mul(255).round().div(255)
 
 
-def _planes(image: Tensor) -> tuple[np.ndarray, ...]:
+def planes(image: Tensor) -> tuple[np.ndarray, ...]:
     """Luminance, 0 to 1, and two planes of chroma, -0.5 to 0.5, `(H, W)` each (Y'PbPr)."""
     from skimage.color import rgb2ypbpr
 
@@ -210,11 +210,11 @@ def picture_measure(
     found = {"style": sum(losses.values()) / len(losses)}
     found |= {f"style {layer}": loss for layer, loss in losses.items()}
     found["edges"] = edge_agreement(picture, content)
-    ours, natural, calm = _planes(picture), _planes(style), _planes(content)[0]
+    ours, natural, calm = planes(picture), planes(style), planes(content)[0]
     for name, octave in (("finest", spectra.FINEST), ("second", spectra.SECOND)):
-        for part, planes in (("luminance", slice(1)), ("chroma", slice(1, 3))):
+        for part, which in (("luminance", slice(1)), ("chroma", slice(1, 3))):
             energies = (
-                sum(spectra.energy(plane, octave) + spectra.ROUNDING for plane in image[planes])
+                sum(spectra.energy(plane, octave) + spectra.ROUNDING for plane in image[which])
                 for image in (ours, natural)
             )
             found[f"{name} {part}"] = float(np.divide(*energies))

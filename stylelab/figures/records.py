@@ -6,7 +6,7 @@ import os
 import platform
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -214,3 +214,15 @@ def show(picture: Path, width: int = 900) -> object:
     with PIL.Image.open(picture) as image:
         image.save(buffer, "JPEG", quality=90, subsampling=0)
     return Page(data=min(buffer.getvalue(), picture.read_bytes(), key=len), width=width)
+
+
+def table(headings: Iterable[object], rows: Iterable[Iterable[object]]) -> object:
+    """A table for a notebook's page; three digits of a number with a fraction are kept."""
+    from IPython.display import Markdown
+
+    def line(cells: Iterable[object]) -> str:
+        written = (f"{cell:.3g}" if isinstance(cell, float) else str(cell) for cell in cells)
+        return "| " + " | ".join(text.replace("|", "\\|") for text in written) + " |"
+
+    headings = [*headings]
+    return Markdown("\n".join(map(line, [headings, ["---"] * len(headings), *rows])))

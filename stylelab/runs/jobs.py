@@ -1,23 +1,26 @@
-"""Running notebooks one after the other or several at once; each ends with an `Outcome`."""
+"""Running notebooks, here or on workers; each ends with an `Outcome`.
 
-import os
+Papermill changes the working directory, nbclient runs an event loop, and Ctrl-C reaches only the
+main thread, so notebooks that run at the same time have a process each.
+"""
+
 import re
-import signal
 import textwrap
-import threading
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from multiprocessing import get_context
-from multiprocessing.connection import Connection, wait
+from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from tqdm import tqdm
 
-from stylelab.runs import terminal
-
-PATIENCE = 30.0  # seconds that an interrupted worker is given to end its kernel
+from stylelab.errors import StylelabError
+from stylelab.files.local import atomic
+from stylelab.runs import collect, terminal
+from stylelab.runs.collect import check_file
+from stylelab.runs.executors import Workers
 
 
 @dataclass(frozen=True)
@@ -27,12 +30,14 @@ class Job:
     Attributes:
         executed: where the executed notebook is saved.
         environment: variables of its kernel, on top of this process's own.
+        weights: the SHA-256 of the network's file, if the network is a file.
     """
 
     notebook: Path
     executed: Path
     parameters: Mapping[str, object]
     environment: Mapping[str, str]
+    weights: str = ""
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,7 @@ class Outcome:
         error: the failing cell and its error, or what else went wrong; empty if nothing did.
         interrupted: whether it was stopped with Ctrl-C.
         up_to_date: whether it was left as it is, since nothing had changed.
+        made: the files that a worker elsewhere sent.
     """
 
     name: str
@@ -54,6 +60,7 @@ class Outcome:
     error: str = ""
     interrupted: bool = False
     up_to_date: bool = False
+    made: tuple[Path, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -75,87 +82,80 @@ def run_one(job: Job, progress: bool) -> Outcome:
         return _outcome(job, began, _describe(problem))
 
 
-def run(jobs: Sequence[Job], count: int, progress: bool = True) -> Iterator[Outcome]:
-    """Run notebooks, up to `count` at the same time, and yield each outcome as it comes.
+def run(jobs: Sequence[Job], workers: Workers, progress: bool = True) -> Iterator[Outcome]:
+    """Run notebooks and yield each outcome as it comes.
 
-    Ctrl-C ends all that are running, their kernels too, and the others do not start.
+    Ctrl-C ends all that are running on this computer, their kernels too, and no others start.
+
+    Raises:
+        NoWorkers: if a worker would give other results, or the scheduler is gone.
     """
-    if count > 1:
-        yield from _run_at_once(jobs, count, progress)
-        return
-    for job in jobs:
-        outcome = run_one(job, progress)
-        yield outcome
-        if outcome.interrupted:
-            return
-
-
-# Papermill changes the working directory, nbclient runs an event loop, and Ctrl-C reaches only the
-# main thread, so each notebook has a process of its own. It is a fresh interpreter, because a fork
-# would lose threads. If it dies, when memory is short for instance, the others still run.
-
-
-def _run_at_once(jobs: Sequence[Job], count: int, progress: bool) -> Iterator[Outcome]:
-    waiting, running = list(jobs), []
+    alone = workers.is_here and workers.at_once == 1  # then a notebook shows its own progress
     settings = {"desc": "notebooks", "unit": "notebook", **terminal.bar_settings()}
-    with tqdm(total=len(jobs), disable=not progress, **settings) as bar:
-        try:
-            while waiting or running:
-                while waiting and len(running) < count:
-                    running.append(_Worker(waiting.pop(0)))
-                ready = wait([worker.pipe for worker in running])
-                for worker in [worker for worker in running if worker.pipe in ready]:
-                    running.remove(worker)
-                    yield worker.outcome()
-                    bar.update()
-        except KeyboardInterrupt:
-            for worker in running:
-                worker.process.terminate()  # which it takes for Ctrl-C
-            for worker in running:
-                worker.process.join(PATIENCE)
-                worker.process.kill()
-                yield worker.outcome(interrupted=True)
-        finally:
-            for worker in running:
-                worker.process.kill()  # after a second Ctrl-C
+
+    def call(job: Job) -> collect.Call:
+        if workers.is_here:
+            return run_one, (job, progress and alone)
+        return run_away, (job, job.notebook.read_bytes())
+
+    with tqdm(total=len(jobs), disable=alone or not progress, **settings) as bar:
+        began = time.perf_counter()
+        with suppress(KeyboardInterrupt):
+            waiting = deque(jobs)
+            for job, future in collect.collect(workers, waiting, call):
+                outcome = _outcome_of(job, future, began)
+                yield outcome
+                if outcome.interrupted and alone:
+                    return
+                bar.update()
 
 
-class _Worker:
-    """A process that runs one notebook and sends its outcome through `pipe`."""
+def run_away(job: Job, notebook: bytes) -> tuple[Outcome, dict[str, bytes]]:
+    """Run a notebook that is given as bytes, in a folder that is gone afterwards.
 
-    def __init__(self, job: Job) -> None:
-        spawn = get_context("spawn")
-        self.job, self.began = job, time.perf_counter()
-        self.pipe, theirs = spawn.Pipe()
-        self.process = spawn.Process(target=_work, args=(job, theirs), daemon=True)
-        self.process.start()
-        theirs.close()
+    For workers that share no file system with the run: its kernel finds the cache and the package
+    of the worker. Returns the outcome, and all that the notebook left in its folder, by name.
+    """
+    from stylelab.figures import records
+    from stylelab.runs.notebooks import kernel_environment
 
-    def outcome(self, interrupted: bool = False) -> Outcome:
-        """The outcome that it sent, or one that says how its process ended."""
-        with suppress(EOFError, OSError):
-            outcome = self.pipe.recv()
-            self.process.join(PATIENCE)  # while the pipe is open, see `_end_with_parent`
-            return outcome
-        self.process.join()
-        error = f"its process ended with exit code {self.process.exitcode}"
-        return _outcome(self.job, self.began, "" if interrupted else error, interrupted)
-
-
-def _work(job: Job, pipe: Connection) -> None:
-    """What a worker does: run the notebook, and send its outcome."""
-    if hasattr(os, "setsid"):
-        os.setsid()  # Ctrl-C in a terminal reaches the parent alone, which then ends its workers
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    threading.Thread(target=_end_with_parent, args=(pipe,), daemon=True).start()
-    pipe.send(run_one(job, progress=False))
+    if job.weights:
+        check_file(str(job.parameters["network"]), job.weights)
+    with TemporaryDirectory(prefix="stylelab-") as scratch:
+        given, folder = Path(scratch, job.notebook.name), Path(scratch, "out")
+        folder.mkdir()
+        given.write_bytes(notebook)
+        environment = {**kernel_environment(), **job.environment}
+        environment[records.NOTES] = str(Path(scratch, "notes"))
+        away = replace(
+            job, notebook=given, executed=folder / job.executed.name, environment=environment
+        )
+        outcome = replace(run_one(away, progress=False), path=job.executed)
+        files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+        return outcome, {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
-def _end_with_parent(pipe: Connection) -> None:
-    """Wait until the other end of the pipe is closed, then end this process and its kernel."""
-    with suppress(EOFError, OSError):
-        pipe.recv()
-    os.kill(os.getpid(), signal.SIGTERM)
+def _outcome_of(job: Job, future: collect.Future, began: float) -> Outcome:
+    """The outcome of a notebook, whose files are then where they belong."""
+    if future.cancelled() or not future.done():
+        return _outcome(job, began, interrupted=True)
+    try:
+        found = collect.outcome(future)
+        if isinstance(found, Outcome):
+            return found
+        outcome, files = found
+        folder = job.executed.parent.resolve()
+        for name, content in files.items():
+            place = (folder / name).resolve()
+            if not place.is_relative_to(folder):
+                raise StylelabError(f"a worker sent a file named {name!r}, which was not saved")
+            with atomic(place) as path:
+                path.write_bytes(content)
+        return replace(outcome, made=tuple(folder / name for name in files))
+    except collect.NoWorkers:
+        raise
+    except StylelabError as error:
+        return _outcome(job, began, str(error))
 
 
 def _outcome(job: Job, began: float, error: str = "", interrupted: bool = False) -> Outcome:

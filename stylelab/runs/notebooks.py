@@ -4,12 +4,13 @@ import os
 import re
 import shutil
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
 from pathlib import Path
 
 from stylelab.errors import SettingError, StylelabError
 from stylelab.runs import capacity, uptodate
+from stylelab.runs.folder import only_run_in
 from stylelab.runs.jobs import Job, Outcome, run
 from stylelab.runs.terminal import tell
 
@@ -85,6 +86,8 @@ def run_notebooks(
     output: str | os.PathLike[str] | None = None,
     notebooks: str | os.PathLike[str] | None = None,
     jobs: int = 1,
+    scheduler: str | Executor | None = None,
+    resources: Mapping[str, float] | None = None,
     force: bool = False,
     checkpoint: bool = False,
     progress: bool = True,
@@ -103,6 +106,7 @@ def run_notebooks(
         output: the folder; `default_output` when None.
         notebooks: the folder of the notebooks; the repository's when None.
         jobs: how many run at the same time, where there is memory for them, sharing the cores.
+        scheduler, resources: of a Dask cluster that runs them, as `executors.workers` takes them.
         force: run also those that are up to date.
         checkpoint: save the progress of each optimisation in the output folder, from which a later
             run with the same parameters continues.
@@ -110,11 +114,17 @@ def run_notebooks(
 
     Raises:
         SettingError: for a wrong value, or an override that no chosen notebook has.
-        StylelabError: if notebooks are missing, or the folder cannot be made or is in use.
+        StylelabError: if notebooks are missing, the folder cannot be made or is in use, or the
+            scheduler or its workers will not do.
         ModuleNotFoundError: without the notebooks extra.
     """
     if jobs < 1:
         raise SettingError(f"jobs must be at least 1, got {jobs}")
+    if scheduler and checkpoint:
+        raise SettingError(
+            "--checkpoint keeps progress in the output folder, which the workers of a scheduler "
+            "may not see; leave out one of the two"
+        )
     chosen = choose(names, find(notebooks or NOTEBOOKS))
     values = parameters(profile, overrides)
     if not is_named(str(values["network"])):  # kernels run in another folder
@@ -134,9 +144,9 @@ def run_notebooks(
             raise SettingError(f"no notebook chosen has a parameter {name}; leave it out")
         execute.check_value(name, values[name])
     outcomes: dict[str, Outcome] = {}
-    with _only_run_in(folder) as state:
+    with only_run_in(folder) as state:
         fetch_needed(network, images)
-        shared = uptodate.surroundings(network, images, device)
+        shared = uptodate.surroundings(network, images, device, is_here=not scheduler)
         prints = {p.stem: uptodate.fingerprint(p, injected[p.stem], shared) for p in chosen}
         due = []
         for path in chosen:
@@ -147,54 +157,26 @@ def run_notebooks(
             else:
                 outcomes[name] = Outcome(name, executed, up_to_date=True)
                 _report(outcomes[name], progress)
-        wanted, size = min(jobs, len(due)), int(values["size"])
-        count, said = capacity.affordable(wanted, network, size, str(shared["device"]))
-        if said and progress:
-            tell(f"stylelab: {said}")
-        environment = kernel_environment() | capacity.share_of_cores(count)
-        ready = []
-        for path in due:
-            own = {records.NOTES: str(state / "running" / path.stem)}
-            if checkpoint:
-                own[CHECKPOINTS] = str(state / "checkpoints" / path.stem / prints[path.stem][:16])
-            ready.append(Job(path, folder / path.name, injected[path.stem], environment | own))
-        for outcome in run(ready, count, progress):
-            outcomes[outcome.name] = outcome
-            if outcome.ok:
-                made = records.noted(state / "running" / outcome.name)
-                uptodate.remember(outcome.path, prints[outcome.name], made)
-                shutil.rmtree(state / "checkpoints" / outcome.name, ignore_errors=True)
-            _report(outcome, progress)
+        asked = (min(jobs, len(due)), network, int(values["size"]), str(shared["device"]))
+        with capacity.workers_for(*asked, scheduler, resources) as (found, cores):
+            environment = (kernel_environment() if found.is_here else {}) | cores
+            ready = []
+            for path in due:
+                own = {records.NOTES: str(state / "running" / path.stem)}
+                if checkpoint:
+                    kept = state / "checkpoints" / path.stem / prints[path.stem][:16]
+                    own[CHECKPOINTS] = str(kept)
+                weights = "" if is_named(network) else str(shared["weights"])
+                job = Job(path, folder / path.name, injected[path.stem], environment | own, weights)
+                ready.append(job)
+            for outcome in run(ready, found, progress) if ready else ():
+                outcomes[outcome.name] = outcome
+                if outcome.ok:
+                    made = outcome.made or records.noted(state / "running" / outcome.name)
+                    uptodate.remember(outcome.path, prints[outcome.name], made)
+                    shutil.rmtree(state / "checkpoints" / outcome.name, ignore_errors=True)
+                _report(outcome, progress)
     return [outcomes[path.stem] for path in chosen if path.stem in outcomes]
-
-
-@contextmanager
-def _only_run_in(folder: Path) -> Iterator[Path]:
-    """The folder of what runs in `folder` keep, locked; its sub-folder `running` is temporary.
-
-    The operating system releases the lock when this process ends, however it ends.
-    """
-    from filelock import FileLock, Timeout  # PyTorch needs it too
-
-    state = folder.resolve() / ".stylelab"
-    try:
-        state.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(state / "lock").acquire(blocking=False)
-    except Timeout:
-        raise StylelabError(
-            f"another run is using {folder}; wait until it ends, or choose another --output"
-        ) from None
-    except OSError as error:
-        raise StylelabError(
-            f"{folder} cannot be made ({error.strerror}); choose another folder with --output"
-        ) from error
-    with lock:
-        shutil.rmtree(state / "running", ignore_errors=True)  # left by a run that was killed
-        (state / "running").mkdir()
-        try:
-            yield state
-        finally:
-            shutil.rmtree(state / "running", ignore_errors=True)
 
 
 # Networks and images bring PyTorch: imported where used, so that `stylelab --help` comes at once.
@@ -239,4 +221,5 @@ def _report(outcome: Outcome, progress: bool) -> None:
     if progress:
         tell(f"{outcome.name:<36}{said}")
     if outcome.error:
-        tell(textwrap.indent(f"{outcome.error}\nkept as {outcome.path}", "    "))
+        kept = f"\nkept as {outcome.path}" if outcome.path.exists() else ""
+        tell(textwrap.indent(outcome.error + kept, "    "))

@@ -175,6 +175,15 @@ class Settings:
         metavar="RATE",
         unset=f"{RATE:g}",
     )
+    average: float = _setting(
+        0.0,
+        "Average",
+        "of Adam's pictures: 0 keeps that of lowest loss; 0.98 makes a mean of about the last 50, "
+        "in which each counts 0.98 of the one after it",
+        most=0.9999,
+        usual=(0, 0.9999),
+        metavar="0..1",
+    )
     pooling: str | None = _setting(
         None,
         "Pooling",
@@ -182,6 +191,13 @@ class Settings:
         kind=str,
         choices=("avg", "max"),
         unset="the network's own",
+    )
+    style_loss: str = _setting(
+        "gram",
+        "Style loss",
+        "what of a style is matched: Gram matrices, as in the paper; covariances; mean and "
+        "covariance by the Wasserstein-2 distance; or sliced, sorted values in many directions",
+        choices=("gram", "covariance", "wasserstein", "sliced"),
     )
     objective: str = _setting(
         "means",
@@ -207,6 +223,8 @@ class Settings:
             raise SettingError(
                 "learning_rate is Adam's: choose the optimiser adam, or leave it out"
             )
+        if self.average and self.optimiser == "lbfgs":
+            raise SettingError("average is Adam's: choose the optimiser adam, or leave it out")
 
     @property
     def content_weights(self) -> dict[str, float]:
@@ -234,7 +252,8 @@ class Settings:
     def goal(self) -> tuple:
         """What the losses and their weights depend on: equal for equal ones."""
         weighed = ("strength", self.strength) if self.alpha_beta is None else self.alpha_beta
-        return weighed, self.content_weights, self.layer_weights, self.tv_weight
+        layers = self.content_weights, self.layer_weights
+        return weighed, *layers, self.tv_weight, self.style_weights
 
     @property
     def dial(self) -> str:
@@ -267,10 +286,11 @@ class Settings:
         from stylelab.optimisation import optimiser_of
 
         optimiser = optimiser_of(self.optimiser)
-        if self.learning_rate is not None:
-            optimiser = partial(optimiser, learning_rate=self.learning_rate)
+        given = {"learning_rate": self.learning_rate, "average": self.average or None}
         if self.optimiser == "lbfgs" and self.history != HISTORY:
-            optimiser = partial(optimiser, history=self.history)
+            given["history"] = self.history
+        given = {name: value for name, value in given.items() if value is not None}
+        optimiser = partial(optimiser, **given) if given else optimiser
         return {"parametrisation": self.parametrisation, "optimiser": optimiser}
 
     def as_transfer(self, content: Tensor, style: Tensor | Sequence[Style]) -> Transfer:
@@ -284,7 +304,8 @@ class Settings:
         from stylelab.description import Transfer
         from stylelab.images import load_image
 
-        names = ("strength", "alpha_beta", "seed", "tv_weight", "colours", "objective")
+        names = ("strength", "alpha_beta", "seed", "tv_weight", "colours")
+        names += ("style_loss", "objective")
         chosen: dict[str, Any] = {name: getattr(self, name) for name in names}
         chosen |= {"content_layers": self.content_weights, "style_layers": self.layer_weights}
         init = load_image(self.start_file, self.size) if self.start_file else self.init
@@ -311,4 +332,5 @@ class Settings:
 
 OPTIONS: dict[str, Option] = {each.name: each.metadata["option"] for each in fields(Settings)}
 # What may change while a transfer runs.
-LIVE = ("strength", "alpha_beta", "content_layers", "style_layers", "steps")
+LIVE = ("strength", "alpha_beta", "style_weights", "content_layers", "style_layers", "tv_weight")
+LIVE += ("steps",)

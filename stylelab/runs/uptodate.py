@@ -19,8 +19,10 @@ PACKAGE = Path(__file__).resolve().parents[1]
 DRAWN_WITH = ("torch", "torchvision", "numpy", "pillow", "matplotlib")
 
 
-def surroundings(network: str, images: str, device: str) -> dict[str, object]:
+def surroundings(network: str, images: str, device: str, is_here: bool = True) -> dict[str, object]:
     """What all notebooks of a run with these parameters depend on: files, device and versions.
+
+    The device counts by its name alone unless `is_here`: workers elsewhere have their own.
 
     Raises:
         SettingError: if there are no such images, or no such device.
@@ -34,7 +36,7 @@ def surroundings(network: str, images: str, device: str) -> dict[str, object]:
     return {
         "weights": sha256_of(weights) if weights and weights.is_file() else "",
         "images": {name: _image(name) for name in sorted(set(cast.values()))},
-        "device": str(pick_device(device)),
+        "device": str(pick_device(device)) if is_here else f"{device} of a worker",
         "versions": {"python": platform.python_version()} | {n: version(n) for n in DRAWN_WITH},
     }
 
