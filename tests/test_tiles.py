@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from stylelab import transfer
 from stylelab.adam import adam
 from stylelab.controls.colours import views
+from stylelab.description import Transfer
 from stylelab.engine import memory
 from stylelab.engine.checkpoint import Checkpoint
 from stylelab.engine.tiled import InTiles, TiledObjective
@@ -24,6 +25,7 @@ from stylelab.objective import (
     style_representation,
 )
 from stylelab.optimisation import optimise
+from stylelab.synthesis import transfer_objective
 from stylelab.vgg import LAYERS
 
 DEEP = LAYERS[:13]
@@ -279,3 +281,20 @@ def test_the_margin_of_conv5_1_is_70_pixels(tiny_network):
     """By hand: 1 at a 16th, 4 at an 8th and at a quarter each, 2 at half and at full size each."""
     assert margin(tiny_network(), ["conv5_1"]) == 16 + 4 * 8 + 4 * 4 + 2 * 2 + 2
     assert margin(tiny_network(), ["conv1_1"]) == 1
+
+
+@pytest.mark.parametrize("kind", ["covariance", "wasserstein"])
+def test_other_statistics_in_tiles_are_those_of_the_whole(tiny_network, kind):
+    network = tiny_network(readouts=True)
+    content, style, x = (images(1, 75, 91, seed).clamp(0, 1) for seed in (5, 6, 7))
+    one = Transfer(content, style, alpha_beta=1.0, style_loss=kind)
+    objective = transfer_objective(network, [one])
+    found = TiledObjective(objective, 32).value_and_grad(x)
+    assert_equal(found, objective.value_and_grad(x), 1e-8)  # roots of small eigenvalues
+
+
+def test_what_tiles_cannot_do_is_said(tiny_network):
+    content, style = (images(1, 75, 91, seed).clamp(0, 1) for seed in (5, 6))
+    how = {"style_loss": "sliced", "alpha_beta": 1.0, "steps": 1, "progress": False}
+    with pytest.raises(SettingError, match="style_loss sliced sorts all positions"):
+        transfer(tiny_network(), content, style, hooks=[InTiles(32)], **how)
