@@ -239,7 +239,9 @@ class Objective:
         """Each term's weighted losses `(N,)` of `image` `(N, 3, H, W)`, without a gradient."""
         images, image = torch.arange(len(image), device=image.device), image.to(self.network.dtype)
         found: Losses = {}
-        for name, loss in self._losses(image, images, self.layers, self.network.pieces):
+        divides = all(getattr(term, "divides", True) for term in self.terms)
+        look = self.network.pieces if divides else in_one_piece
+        for name, loss in self._losses(image, images, self.layers, look):
             found[name] = found.get(name, 0) + loss
         return found
 

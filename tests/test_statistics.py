@@ -15,8 +15,9 @@ from stylelab.controls.statistics import (
     root,
     wasserstein,
 )
+from stylelab.engine import tiles
 from stylelab.errors import SettingError
-from stylelab.synthesis import transfer_objective
+from stylelab.synthesis import balance, transfer_objective
 from stylelab.vgg import STYLE_LAYERS
 
 LAYER = "conv1_1"
@@ -236,3 +237,13 @@ def test_kinds_that_do_not_exist_or_do_not_go_together(tiny_network):
     one = Transfer(content, style, alpha_beta=1.0)
     with pytest.raises(SettingError, match="one style_loss"):
         transfer_batch(tiny_network(), [one, replace(one, style_loss="sliced")])
+
+
+def test_a_strength_of_sliced_is_found_where_others_are_looked_at_in_pieces(
+    tiny_network, monkeypatch
+):
+    network, one = tiny_network(), Transfer(*torch.rand(2, 1, 3, 48, 64), style_loss="sliced")
+    whole = balance(network, one).alpha_beta
+    monkeypatch.setattr(tiles, "LOOKING", 16)
+    network.pieces = tiles.in_tiles
+    assert balance(network, one).alpha_beta == pytest.approx(whole, rel=1e-4)

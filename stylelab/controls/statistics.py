@@ -124,6 +124,8 @@ class WassersteinTerm(_Moments):
 class SlicedTerm(_Moments):
     """Sliced Wasserstein-2; the target is as many quantiles of the style as the picture has."""
 
+    divides = False  # its sums are of a whole picture alone
+
     @staticmethod
     def target_of(
         features: Tensor, readout: Tensor | None, guide: Tensor | None, positions: int
