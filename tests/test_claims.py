@@ -107,6 +107,21 @@ def photorealistic():
     return {"panels": {"result": result}, "images": {"content": day, "style": night}}
 
 
+def large_pictures():
+    whole = open_("pagoda")
+    panels = {"whole": whole, "passes": whole + noise(0.001, whole), "strips": moved(whole)}
+    facts = {"two passes": 1e-6, "package": 1e-6, "each alone": 1.0, "nudged": 1e-3}
+    return {"panels": panels, "images": {}, "facts": facts}
+
+
+def beyond():
+    photo, art = open_("pagoda"), open_("bursting_composition")
+    mixed = fit(moved(art), photo) + 0.6 * (photo - photo.mean())
+    panels = dict.fromkeys(("gram", "covariance", "wasserstein", "sliced"), mixed)
+    images = {"content": photo, "style": art}
+    return {"panels": panels, "images": images, "facts": {"discrepancy": 1e-12}}
+
+
 GOOD = {
     "features": lambda: {"facts": {"gram_shift": 1e-7, "feature_shift": 1.2, "rescaling": 1e-6}},
     "figure1_content": content_reconstructions,
@@ -122,6 +137,8 @@ GOOD = {
     "figure5": content_layers,
     "figure6": initialisations,
     "figure7": photorealistic,
+    "large_pictures": large_pictures,
+    "beyond": beyond,
 }
 
 
@@ -188,6 +205,15 @@ BROKEN = [  # figure, how it is broken, which of its claims then fail
     ("figure7", replaced(result=photo), [1, 2, 3]),
     ("figure7", replaced(result=lambda e: blend(e["panels"]["result"], photo(e), 0.5)), [1, 2, 3]),
     ("figure7", replaced(result=lambda e: e["images"]["style"]), [0]),
+    ("large_pictures", facts(**{"two passes": 1e-3}), [0]),
+    ("large_pictures", facts(package=1e-3), [1]),
+    ("large_pictures", facts(**{"each alone": 0.1}), [2]),
+    ("large_pictures", facts(nudged=1e-6), [3]),
+    ("large_pictures", replaced(strips=lambda e: e["panels"]["passes"]), [3]),
+    ("large_pictures", replaced(passes=lambda e: e["panels"]["strips"]), [3]),
+    ("beyond", facts(discrepancy=1e-3), [0]),
+    ("beyond", replaced(sliced=photo), [1]),
+    ("beyond", replaced(gram=lambda e: fit(moved(e["images"]["style"]), photo(e))), [2]),
 ]
 
 

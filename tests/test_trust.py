@@ -465,7 +465,7 @@ def test_titles_and_messages_of_the_playground_are_texts(app, monkeypatch):
 # JupyterLab
 
 OPENING = re.compile(
-    r"""token\s*[=:]\s*(''|""|\s|$)|password\s*=\s*(''|""|\s|$)|(--ip\b|\.ip\s*=)(?!\s*(127\.0|localhost))|0\.0\.0\.0"""
+    r"""(?<!id-)token\s*[=:]\s*(''|""|\s|$)|password\s*=\s*(''|""|\s|$)|(--ip\b|\.ip\s*=)(?!\s*(127\.0|localhost))|0\.0\.0\.0"""
     r"""|allow_origin|allow_remote_access|disable_check_xsrf|allow_unauthenticated|--no-auth""",
     re.MULTILINE | re.IGNORECASE,
 )

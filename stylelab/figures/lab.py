@@ -120,13 +120,13 @@ class Lab:
         words += [f"{r.steps} steps in {name_of(r.parametrisation)}" for r in results.values()][:1]
         return ", ".join([*words, f"{settings.get('size', self.parameters['size'])} px"])
 
-    def claims(self, name: str) -> object:
-        """What the paper says about a saved figure, the numbers measured, and whether it holds."""
+    def claims(self, name: str, said: str = "the paper says") -> object:
+        """The claims about a saved figure, under `said`; what was measured; whether each holds."""
         rows = [
             (claim["statement"], "; ".join(records.numbers(claim)), ("NO", "yes")[claim["holds"]])
             for claim in self.records[name]["claims"]
         ]
-        return records.table(("the paper says", "measured", "holds"), rows)
+        return records.table((said, "measured", "holds"), rows)
 
     def made_with(self) -> object:
         """What the notebook ran with: network, device and versions, for its last cell."""
