@@ -29,7 +29,7 @@ HISTORY = 20  # pairs (s, y) that L-BFGS keeps, where no other number is asked f
 # iterates, gradients, directions, means, and temporary ones. Any other counts as L-BFGS.
 VECTORS = {"lbfgs": 2 * HISTORY + 15, "adam": 15}
 # Maps held at the peak for each that is computed: features, gradients, copies with an edge.
-MAPS = {"zeros": 1.75, "reflect": 2.7}
+MAPS = {"zeros": 2.0, "reflect": 2.7}
 USED = 0.8  # of the free memory, where tiles are chosen by it: an estimate may be wrong
 LOOKING = 4  # maps of the first layers at the peak, where a style is only looked at
 LOADING = 32  # bytes for each pixel of a file while it is decoded
