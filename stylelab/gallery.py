@@ -94,7 +94,7 @@ def cast(kind: str) -> dict[str, str]:
     """Which image plays which part in the notebooks, for "paper" or "embedded" images.
 
     The parts: "content"; "B" to "F", figure 3's artworks; "texture", figure 1's artwork; "day" and
-    "night", figure 7's photographs. They are listed in `assets/casts.json`.
+    "night", figure 7's photographs; "stones" and "wall", textures. See `assets/casts.json`.
     """
     return json.loads((ASSETS / "casts.json").read_text(encoding="utf-8"))[_known(kind)]
 

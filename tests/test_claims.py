@@ -107,6 +107,26 @@ def photorealistic():
     return {"panels": {"result": result}, "images": {"content": day, "style": night}}
 
 
+def textures():
+    images = {"stones": open_("gravel"), "wall": dots(0)}
+    panels = {"stones5": images["stones"].roll((20, 30), (2, 3)), "wall5": dots(2)}
+    panels["shifted"] = images["wall"].roll((3, 5), (2, 3))
+    for part, image in images.items():
+        start = 0.5 + noise(0.05, image)
+        panels |= {f"{part}{d}": blend(start, moved(image), s) for d, s in ((1, 0.3), (3, 0.8))}
+    return {"panels": panels, "images": images}
+
+
+def dots(astray):
+    """Rows of bright squares, each up to `astray` pixels from its place."""
+    maker, image = torch.Generator().manual_seed(1), torch.full((1, 3, SIZE, SIZE), 0.4)
+    for y in range(4, SIZE, 10):
+        for x in range(4, SIZE, 10):
+            down, right = (astray * (2 * torch.rand(2, generator=maker) - 1)).round().int().tolist()
+            image[..., y + down - 1 : y + down + 2, x + right - 1 : x + right + 2] = 0.9
+    return image
+
+
 def large_pictures():
     whole = open_("pagoda")
     panels = {"whole": whole, "passes": whole + noise(0.001, whole), "strips": moved(whole)}
@@ -137,6 +157,7 @@ GOOD = {
     "figure5": content_layers,
     "figure6": initialisations,
     "figure7": photorealistic,
+    "textures": textures,
     "large_pictures": large_pictures,
     "beyond": beyond,
 }
@@ -205,6 +226,10 @@ BROKEN = [  # figure, how it is broken, which of its claims then fail
     ("figure7", replaced(result=photo), [1, 2, 3]),
     ("figure7", replaced(result=lambda e: blend(e["panels"]["result"], photo(e), 0.5)), [1, 2, 3]),
     ("figure7", replaced(result=lambda e: e["images"]["style"]), [0]),
+    ("textures", replaced(stones5=lambda e: e["panels"]["stones1"]), [0]),
+    ("textures", replaced(wall3=lambda e: e["panels"]["wall1"]), [1]),
+    ("textures", replaced(wall5=lambda e: e["images"]["wall"]), [2]),
+    ("textures", replaced(shifted=lambda e: e["panels"]["wall5"]), [3]),
     ("large_pictures", facts(**{"two passes": 1e-3}), [0]),
     ("large_pictures", facts(package=1e-3), [1]),
     ("large_pictures", facts(**{"each alone": 0.1}), [2]),

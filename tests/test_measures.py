@@ -72,6 +72,21 @@ def test_correlation_is_of_luminance_in_which_green_counts_most(picture):
     assert changed(1) < changed(0) < changed(2) < 1
 
 
+def test_patterns_agree_by_how_far_apart_their_marks_lie():
+    y, x = torch.meshgrid(torch.arange(64), torch.arange(64), indexing="ij")
+
+    def grid(wide, high, start=0):
+        lines = ((x + start) % wide == 0) | ((y + start) % high == 0)
+        return lines.float().expand(1, 3, -1, -1)
+
+    assert measures.pattern_agreement(grid(8, 10, 3), grid(8, 10)) > 0.95  # wherever it begins
+    pale = 0.2 + 0.1 * grid(8, 10)
+    assert measures.pattern_agreement(pale, grid(8, 10)) > 0.99  # or its contrast
+    assert measures.pattern_agreement(grid(10, 8), grid(8, 10)) < 0.5
+    assert measures.pattern_agreement(grid(8, 10)[..., :40], grid(8, 10)) > 0.9  # a piece of it
+    assert measures.pattern_agreement(torch.full((1, 3, 64, 64), 0.5), grid(8, 10)) == 0
+
+
 def test_colour_does_not_know_of_place_and_place_not_of_contrast(picture):
     turned, pale = picture.flip(3), 0.3 + 0.4 * picture
     assert measures.colour_distance(turned, picture) < 1e-6

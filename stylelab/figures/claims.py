@@ -201,6 +201,30 @@ def figure7(e: Evidence) -> Iterator[Claim]:
     )
 
 
+def textures(e: Evidence) -> Iterator[Claim]:
+    for part in ("stones", "wall"):
+        style = [e.style(f"{part}{depth}", part) for depth in (1, 3, 5)]
+        yield Claim(
+            f"The more layers, the nearer to the {part}: the style distance falls, to at most 0.05",
+            {"style distance": style},
+            style[0] > style[1] > style[2] and style[2] <= 0.05,
+        )
+    plain, shifted = (
+        measures.pattern_agreement(e.panels[panel], e.images["wall"])
+        for panel in ("wall5", "shifted")
+    )
+    yield Claim(
+        "Gram matrices lose the pattern of the wall: it agrees by less than 0.5",
+        {"agreement of the pattern": [plain]},
+        plain < 0.5,
+    )
+    yield Claim(
+        "Gram matrices of shifted features keep most of it: more than 0.6",
+        {"agreement of the pattern": [shifted]},
+        shifted > 0.6,
+    )
+
+
 def large_pictures(e: Evidence) -> Iterator[Claim]:
     same = "the gradient in two passes is that of the whole picture, but for rounding"
     yield e.fact_below("two passes", 1e-4, f"By hand: {same}")
@@ -243,6 +267,6 @@ def beyond(e: Evidence) -> Iterator[Claim]:
 
 
 _ALL = [features, figure1_content, figure1_style, figure2, figure3, figure4]
-_ALL += [preprint_figure3, figure5, figure6, figure7, large_pictures, beyond]
+_ALL += [preprint_figure3, figure5, figure6, figure7, textures, large_pictures, beyond]
 _ALL += control_claims.ALL
 CLAIMS = {claims.__name__: claims for claims in _ALL}  # by the name of the figure

@@ -70,6 +70,34 @@ def detail_agreement(image: Tensor, other: Tensor) -> float:
     return _pearson(*(grey - gaussian(grey, sigma) for grey in _grey(image, other)))
 
 
+def pattern_agreement(image: Tensor, other: Tensor) -> float:
+    """Whether marks lie apart in the same way: Pearson correlation of the autocorrelations.
+
+    Those of luminance without its slow changes, over displacements from a 32nd to three 16ths of
+    the second picture's longer side. Both keep their sizes: their patterns must be of one scale.
+    """
+    side = max(other.shape[2:])
+    return _pearson(*(_autocorrelation(x, side // 32, 3 * side // 16) for x in (image, other)))
+
+
+def _autocorrelation(image: Tensor, near: int, far: int) -> np.ndarray:
+    """How like a picture is to itself, moved by each displacement between `near` and `far`."""
+    from scipy.ndimage import uniform_filter
+    from skimage.color import rgb2gray
+
+    grey = rgb2gray(_array(image))
+    grey -= uniform_filter(grey, 2 * near + 1)
+    shape = [2 * side for side in grey.shape]  # so that nothing meets its other end
+
+    def products(values: np.ndarray) -> np.ndarray:
+        return np.fft.irfft2(np.abs(np.fft.rfft2(values, shape)) ** 2, shape)
+
+    along = np.arange(-far, far + 1)
+    length, window = np.hypot(along[:, None], along), np.ix_(along, along)
+    found = products(grey)[window] / products(np.ones_like(grey))[window]  # a mean of what overlaps
+    return found[(near <= length) & (length <= far)]
+
+
 def colour_distance(image: Tensor, other: Tensor) -> float:
     """Distance between the means and standard deviations of red, green and blue."""
     pair = (torch.cat([x.mean((0, 2, 3)), x.std((0, 2, 3))]) for x in (image, other))
