@@ -122,15 +122,17 @@ class StyleTerm(_LayerTerm):
 
     @property
     def name(self) -> str:
-        return super().name if self.number == 1 else f"style {self.number} {self.layer}"
+        return f"style {self.layer}" if self.number == 1 else f"style {self.number} {self.layer}"
+
+    def guide_of(self, features: Tensor, images: Tensor, window: Window = WHOLE) -> Tensor | None:
+        """The guide of `images` at `window`, for `features` that are given there."""
+        return None if self.guide is None else of(images, self.guide[:, *window]).to(features)
 
     def sums(
         self, features: Tensor, images: Tensor, network: VGG, window: Window = WHOLE
     ) -> Tensor:
         """G `(n, C, C)` of the part of the picture at `window`, whose `features` are given."""
-        guide = self.guide
-        if guide is not None:
-            guide = of(images, guide[:, *window]).to(features)
+        guide = self.guide_of(features, images, window)
         return gram_matrix(features, network.readout(self.layer), guide)
 
     def from_sums(self, sums: Tensor, positions: int, images: Tensor, network: VGG) -> Tensor:

@@ -157,8 +157,13 @@ def balance(network: VGG, one: Transfer) -> Transfer:
     for term in objective.terms[: len(one.content_weights)]:
         flat = term.target.mean((2, 3), keepdim=True).expand_as(term.target)
         spread += float(term.weight * term.loss(flat, only, network))
+    return replace(one, alpha_beta=ratio_of(one, style, spread))
+
+
+def ratio_of(one: Transfer, style: float, spread: float) -> float:
+    """The alpha/beta of `balance`, for the strength of `one`, from its S and its V."""
     share = BALANCE[one.style_loss] * 10 ** (4 * (0.5 - one.strength))
-    return replace(one, alpha_beta=share * style / max(spread, 0.01))  # blank below that
+    return share * style / max(spread, 0.01)  # blank below that
 
 
 def as_released(network: VGG, one: Transfer) -> Transfer:

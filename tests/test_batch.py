@@ -20,7 +20,6 @@ from stylelab.runs.batch import plan, run, sheet, table
 from stylelab.runs.metadata import read_settings
 
 QUICK = ("--size", "40", "--steps", "2")
-pytestmark = pytest.mark.xdist_group("cluster")
 
 
 @pytest.fixture

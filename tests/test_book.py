@@ -16,7 +16,7 @@ import torch
 from browser import browser
 
 ROOT = Path(__file__).parents[1]
-pytestmark = [pytest.mark.xdist_group("book"), pytest.mark.whole]  # one process builds it
+pytestmark = pytest.mark.whole
 
 
 @pytest.fixture(scope="module")

@@ -35,7 +35,7 @@ if BROWSER is None:
 
 ROOT = Path(__file__).parents[1]
 # One JupyterLab for all of them.
-pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.whole]
+pytestmark = pytest.mark.whole
 PATIENCE = 120_000  # milliseconds: machines have other work to do
 
 

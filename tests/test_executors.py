@@ -16,7 +16,6 @@ from stylelab.runs import collect
 from stylelab.runs import notebooks as runner
 from stylelab.runs.executors import Here, Processes, Workers, workers
 
-pytestmark = pytest.mark.xdist_group("cluster")  # one process starts one, for all
 KINDS = {"here": (1, None), "processes": (2, None), "dask": (2, "local")}
 
 

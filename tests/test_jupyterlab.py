@@ -9,7 +9,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from PIL import Image
 from test_browser import BROWSER, PATIENCE, lab, sync_api, until  # noqa: F401  (a fixture)
 
-pytestmark = [pytest.mark.xdist_group("jupyterlab"), pytest.mark.whole]
+pytestmark = pytest.mark.whole
 
 SETUP = """from stylelab import figures, transfer
 lab = figures.Lab("quick", "vgg19-mini", "embedded", 96, 3, 0, "cpu", ".")

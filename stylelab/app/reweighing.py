@@ -21,10 +21,9 @@ from stylelab.objective import (
 )
 from stylelab.rows import columns, place, row
 from stylelab.runs.settings import Settings
-from stylelab.synthesis import BALANCE, balance, transfer_objective
+from stylelab.synthesis import balance, ratio_of, transfer_objective
 from stylelab.vgg import VGG
 
-LEAST = 0.01  # a content loss that counts as none, as in `balance`
 Key = tuple[int, str]  # the number of a style, 0 for content; and a layer
 
 
@@ -96,8 +95,7 @@ class Objectives:
             for layer, share in asked.layer_weights.items()
         )
         spread = sum(share * self._units[0, at] for at, share in asked.content_weights.items())
-        ratio = BALANCE[asked.style_loss] * 10 ** (4 * (0.5 - asked.strength))
-        return ratio * style / sum(counts) / max(spread, LEAST)
+        return ratio_of(asked, style / sum(counts), spread)
 
     def _measure(self) -> None:
         """The units of a strength: style losses of the photograph, and the content's variance."""

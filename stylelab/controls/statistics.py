@@ -71,18 +71,11 @@ def _precise(tensor: Tensor) -> Tensor:
 class _Moments(StyleTerm):
     """A style term that is a function of moments."""
 
-    @property
-    def name(self) -> str:
-        return f"style {self.layer}" if self.number == 1 else f"style {self.number} {self.layer}"
-
     def sums(
         self, features: Tensor, images: Tensor, network: VGG, window: Window = WHOLE
     ) -> Tensor:
         """The moments `(n, C + 1, C + 1)` of the part of the picture at `window`."""
-        guide = self.guide
-        if guide is not None:
-            guide = of(images, guide[:, *window]).to(features)
-        return moments(features, guide)
+        return moments(features, self.guide_of(features, images, window))
 
 
 class CovarianceTerm(_Moments):
@@ -148,7 +141,7 @@ class SlicedTerm(_Moments):
                 "style_loss sliced sorts all positions of a picture, which tiles cannot: choose "
                 "gram, covariance or wasserstein, or a size that needs no tiles"
             )
-        guide = None if self.guide is None else of(images, self.guide).to(features)
+        guide = self.guide_of(features, images)
         values, ranks, shares = projected(features, network.readout(self.layer), guide)
         target = of(images, self.target).to(values)
         if guide is not None:
