@@ -174,9 +174,9 @@ class Playground(widgets.VBox):
         self.made, self._began = made, settings
         name = settings.network
         local = name not in networks.names() or networks.is_cached(name)
-        self._say(f"{made.title}, with {name}{'' if local else ', which is downloaded first'}.")
         self.session.start()
         self._follow()
+        self._say(f"{made.title}, with {name}{'' if local else ', which is downloaded first'}.")
 
     def _follow(self) -> None:
         """Show the session that has just begun, or gone on."""
@@ -205,8 +205,8 @@ class Playground(widgets.VBox):
         self._keep_ended(now)
         self.session.proceed(**{**self._live(settings), "steps": steps})
         self.controls.by_setting["steps"].value = steps
-        self._say(f"{self.made.title}, continued from step {now.step} to step {steps}.")
         self._follow()
+        self._say(f"{self.made.title}, continued from step {now.step} to step {steps}.")
 
     def _live(self, settings: Settings) -> dict[str, object]:
         """What the session takes of `settings`; a blend only if it has two styles."""
