@@ -3,7 +3,7 @@
     python tools/kill_workers.py --pictures 600 --workers 2 --kills 6
 
 A scheduler and workers start on this computer, each in a process of its own. The pictures are of
-the smoke profile's size, 64 pixels and 5 steps, from white noise with a seed each. They are made
+the smoke profile's size, 64 pixels, from white noise with a seed each. They are made
 twice. The second time workers are killed with SIGKILL at random moments, a third of them each time,
 and one of the blows is for good: Dask's watchman of the worker, which would start it again, dies
 too. Then the table must be complete, and each picture equal to the undisturbed one, byte for byte.
@@ -122,10 +122,16 @@ def main() -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--pictures", type=int, default=600, help="(default: 600)")
     parser.add_argument("--workers", type=int, default=2, help="(default: 2)")
+    parser.add_argument("--steps", type=int, default=5, help="of each picture (default: 5)")
     parser.add_argument("--kills", type=int, default=6, help="moments of killing (default: 6)")
     parser.add_argument("--seed", type=int, default=0, help="of the moments (default: 0)")
     options = parser.parse_args()
-    settings = {"size": [64], "steps": [5], "init": ["noise"], "seed": range(options.pictures)}
+    settings = {
+        "size": [64],
+        "steps": [options.steps],
+        "init": ["noise"],
+        "seed": range(options.pictures),
+    }
     files = images_of(["pagoda"]), images_of(["swirling_night"])
     pictures = once(combined(*files, settings))
     with tempfile.TemporaryDirectory(prefix="stylelab-kill-") as scratch:
