@@ -120,7 +120,7 @@ class Lab:
         words += [f"{r.steps} steps in {name_of(r.parametrisation)}" for r in results.values()][:1]
         return ", ".join([*words, f"{settings.get('size', self.parameters['size'])} px"])
 
-    def claims(self, name: str, said: str = "the paper says") -> object:
+    def claims(self, name: str, said: str = "the paper's statement, in numbers of ours") -> object:
         """The claims about a saved figure, under `said`; what was measured; whether each holds."""
         rows = [
             (claim["statement"], "; ".join(records.numbers(claim)), ("NO", "yes")[claim["holds"]])
