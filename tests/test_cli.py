@@ -20,6 +20,7 @@ from stylelab.errors import DownloadError, StylelabError
 from stylelab.files.weights import CONVENTIONS
 from stylelab.images import load_alpha, load_image, read_metadata, save_image
 from stylelab.parametrisation import name_of
+from stylelab.runs import calls
 from stylelab.runs import notebooks as runner
 from stylelab.runs.settings import OPTIONS, RATE, Settings
 
@@ -249,7 +250,7 @@ def test_the_ends_of_a_range_belong_to_it(folder):
 
 
 def test_settings_agree_with_the_method():
-    described = Settings().as_transfer(torch.rand(1, 3, 8, 8), torch.rand(1, 3, 8, 8))
+    described = calls.as_transfer(Settings(), torch.rand(1, 3, 8, 8), torch.rand(1, 3, 8, 8))
     plain = synthesis.Transfer(described.content, described.style)
     names = ("strength", "alpha_beta", "content_weights", "layer_weights", "init", "seed")
     for name in (*names, "tv_weight", "style_loss", "objective"):
@@ -260,7 +261,7 @@ def test_settings_agree_with_the_method():
         assert name_of(parameters["parametrisation"].default) == Settings().parametrisation
     for door in (synthesis.transfer, synthesis.transfer_batch):
         optimiser = inspect.signature(door).parameters["optimiser"].default
-        assert optimisation.optimiser_of(optimiser) == Settings().how["optimiser"]
+        assert optimisation.optimiser_of(optimiser) == calls.how(Settings())["optimiser"]
     assert OPTIONS["init"].choices == description.STARTS
     assert OPTIONS["style_loss"].choices == tuple(TERMS)
     assert OPTIONS["objective"].choices == description.OBJECTIVES
@@ -271,8 +272,8 @@ def test_settings_agree_with_the_method():
 
 def test_every_setting_is_a_flag_with_one_default(folder, monkeypatch):
     made = []
-    original = Settings.as_transfer
-    monkeypatch.setattr(Settings, "as_transfer", lambda s, *i: made.append(s) or original(s, *i))
+    original = calls.as_transfer
+    monkeypatch.setattr(calls, "as_transfer", lambda s, *i: made.append(s) or original(s, *i))
     assert transfer() == 0
     assert made == [Settings(network="random", size=48, steps=2)]
     texts = {"style_layers": "conv1_1=0.5", "content_layers": "conv3_2", "init": "noise"}

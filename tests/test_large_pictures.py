@@ -13,6 +13,7 @@ from stylelab.engine.coarse_to_fine import schedule, transfer_coarse_to_fine
 from stylelab.errors import SettingError
 from stylelab.images import read_metadata, save_image
 from stylelab.lbfgs import lbfgs
+from stylelab.runs import calls
 from stylelab.runs.settings import HISTORY, Settings
 
 
@@ -81,10 +82,10 @@ def test_a_shorter_history_is_recorded_and_needs_less(folder, tiny_network):
     assert run("-o", "out.png", "--history", "2") == 0
     assert record("out.png")["history"] == 2
     asked = (tiny_network(), ["conv1_1"], (1, 3, 30, 50), "cpu")
-    optimiser = Settings(history=5).how["optimiser"]
+    optimiser = calls.how(Settings(history=5))["optimiser"]
     saved = memory.needed(*asked) - memory.needed(*asked, optimiser)
     assert saved == pytest.approx(30 * 3 * 4 * 30 * 50)  # 15 pairs
-    assert Settings().how["optimiser"] is lbfgs and memory.HISTORY == HISTORY == 20
+    assert calls.how(Settings())["optimiser"] is lbfgs and memory.HISTORY == HISTORY == 20
 
 
 def test_large_pictures_are_made_coarse_to_fine_with_fewer_steps_each_time(tiny_network):

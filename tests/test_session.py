@@ -16,6 +16,7 @@ from stylelab.engine.checkpoint import Checkpoint
 from stylelab.engine.hooks import HOOKS
 from stylelab.errors import ImageError, NetworkError, SettingError, StylelabError
 from stylelab.optimisation import optimise
+from stylelab.runs import calls
 from stylelab.runs.metadata import metadata, read_settings
 from stylelab.runs.settings import Settings
 from stylelab.vgg import STYLE_LAYERS, resize
@@ -184,7 +185,7 @@ def test_a_changed_objective_is_the_one_made_anew(tiny_network, changes, colours
     objectives = Objectives(network, picture(0), styles)
     objectives(settings)
     objective, ratio = objectives(changed)
-    balanced = synthesis.balance(network, changed.as_transfer(picture(0), styles))
+    balanced = synthesis.balance(network, calls.as_transfer(changed, picture(0), styles))
     anew = synthesis.transfer_objective(network, [balanced])
     assert ratio == pytest.approx(balanced.alpha_beta, rel=1e-5)
     found, wanted = (each.value_and_grad(picture(3)) for each in (objective, anew))

@@ -20,6 +20,7 @@ from stylelab.objective import (
     TotalVariation,
 )
 from stylelab.rows import columns, place, row
+from stylelab.runs import calls
 from stylelab.runs.settings import Settings
 from stylelab.synthesis import balance, ratio_of, transfer_objective
 from stylelab.vgg import VGG
@@ -46,7 +47,7 @@ class Objectives:
 
     def __call__(self, settings: Settings) -> tuple[Objective, float]:
         """The objective of `settings`, and its alpha/beta."""
-        asked = replace(settings, init="content").as_transfer(self.content, self.style)
+        asked = calls.as_transfer(replace(settings, init="content"), self.content, self.style)
         if self._keys(asked) - set(self._terms):
             return self._anew(asked)
         alpha_beta = self._alpha_beta(asked)
