@@ -195,6 +195,24 @@ def test_a_changed_objective_is_the_one_made_anew(tiny_network, changes, colours
     torch.testing.assert_close(found[1], wanted[1])
 
 
+@pytest.mark.parametrize("changes", [{"alpha_beta": 3.0}, {"style_layers": {"conv1_1": 2}}])
+def test_the_authors_objective_keeps_its_weights_when_some_change(tiny_network, changes):
+    network, settings = tiny_network(), Settings(size=40, objective="authors")
+    changed = replace(settings, **changes)
+    objectives = Objectives(network, picture(0), picture(1))
+    objectives(settings)
+    objective, ratio = objectives(changed)
+    anew = calls.as_transfer(changed, picture(0), picture(1))
+    assert ratio == changes.get("alpha_beta", 1.0)
+    found, wanted = (
+        each.value_and_grad(picture(3))
+        for each in (objective, synthesis.transfer_objective(network, [anew]))
+    )
+    for name, loss in wanted[0].items():
+        torch.testing.assert_close(found[0].get(name, torch.zeros_like(loss)), loss)
+    torch.testing.assert_close(found[1], wanted[1])
+
+
 def test_weights_change_without_a_look_at_the_paintings(tiny_network, monkeypatch):
     network, seen = tiny_network(), []
     objectives = Objectives(network, picture(0), picture(1))
