@@ -59,6 +59,11 @@ def test_a_limit_of_memory_makes_tiles(folder, monkeypatch, capsys):
     assert run(*large, "--memory", "300MB") == 0 and record("out.png")["tile"] is None
     assert run("-o", "out.png", "--memory", "1MB") == 1
     assert "lower --size or --history" in capsys.readouterr().err
+    sliced = ("--style-loss", "sliced", "--memory", "100MB")
+    assert run(*large, *sliced) == 1
+    said = capsys.readouterr().err
+    assert "lower --size or --history, or choose another --style-loss" in said
+    assert said.count("\n") == 1
 
 
 @pytest.mark.parametrize(

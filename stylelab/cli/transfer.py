@@ -122,7 +122,7 @@ def _check_fits(asked: Asked, network: VGG, tiled: InTiles, optimiser: object) -
                 f"{source.name} has {_sides(sides)} pixels; {_needs(asked, network)}: choose a "
                 "larger image"
             )
-    device = str(network.device)
+    device, in_one_piece = str(network.device), settings.style_loss == "sliced"
     need, sides = memory.needed_for_files(
         network,
         settings.layers,
@@ -135,12 +135,14 @@ def _check_fits(asked: Asked, network: VGG, tiled: InTiles, optimiser: object) -
         starts=[decode.size_of(each.path) for each in files.start],
         guided=[*settings.layer_weights] * len(files.content_mask),
         targets=settings.content_weights,
-        side=tiled.side or memory.LEAST,
+        side=None if in_one_piece else tiled.side or memory.LEAST,
     )
     there = memory.left(tiled.memory, device)
     if need > SURELY * there:
         shortage = memory.shortage(network, need, sides, device, there=there)
         less = " or --history" if optimiser_name(optimiser) == "lbfgs" else ""
+        if in_one_piece:
+            less += ", or choose another --style-loss than sliced, which cannot work in tiles"
         raise StylelabError(f"{shortage}; lower --size{less}")
 
 
