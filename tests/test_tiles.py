@@ -67,7 +67,7 @@ def assert_equal(found, expected, rtol):
     assert (gradient - wanted).abs().max() <= rtol * wanted.abs().max()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(data=st.data())
 def test_losses_and_gradient_in_tiles_are_those_of_the_whole(tiny_network, data):
     draw = data.draw
