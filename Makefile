@@ -21,7 +21,7 @@ help:
 	@echo "make book      the notebooks as a website, with the outputs they were committed with: build/book/"
 	@echo "make lab       open a copy of the notebooks in JupyterLab: lab/, yours to change"
 	@echo "make test      check the style of the code, then run the unit tests  (ARGS='-k cli' for some)"
-	@echo "make test-whole  execute every notebook in small, build the book, drive a browser"
+	@echo "make test-whole  execute every notebook in small, build the book, drive a browser, start a cluster"
 	@echo "make lint      check the style of the code, and that its imports run one way"
 	@echo "make clean     remove .venv and build/"
 	@echo

@@ -29,7 +29,7 @@ class Transfer:
         alpha_beta: weight of the mean content loss over that of the mean style loss, as in the
             authors' code (see `stylelab.losses`); beta is 1. None leaves it to the strength.
         strength: how much of the painting is wanted, from 0 (nearly the photograph) to 1, where no
-            ratio is given; `stylelab.synthesis.balance` says what it stands for.
+            ratio is given; `stylelab.controls.strength` says what it stands for.
         content_layers: the layers matched in content, one in the paper; or their weights by name.
         style_layers: the layers matched in style, each with w_l = 1/layers; or their w_l by name.
         init: start from "content", "style" (resized to the content's size), white "noise", or an

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from stylelab.controls import colours
 from stylelab.controls.keeping import keeping
-from stylelab.controls.styles import Style, proportions, style_terms
+from stylelab.controls.strength import Units, ratio_of, units_of
+from stylelab.controls.styles import Style, style_terms
 from stylelab.description import Transfer
 from stylelab.errors import SettingError, check_number
 from stylelab.objective import (
@@ -31,9 +32,6 @@ from stylelab.parametrisation import FREQUENCIES, Parametrisation
 from stylelab.rows import columns, place, row, targets, weights_of
 from stylelab.vgg import VGG, check_image, resize
 
-# Found by eye on 22 pairs of images at three sizes, for Gram matrices. With the others strength 0.5
-# keeps about as much of a photograph's edges, for the pairs of tools/style_losses.py.
-BALANCE = {"gram": 0.05, "covariance": 0.1, "wasserstein": 0.3, "sliced": 0.15}
 STEPS = 100  # enough at 512 pixels for what the eye sees
 
 
@@ -135,35 +133,21 @@ def transfer_parametrisation(
     return keeping(network, base, contents, styles, modes)
 
 
-def balance(network: VGG, one: Transfer) -> Transfer:
+def balance(network: VGG, one: Transfer, units: Units | None = None) -> Transfer:
     """`one` with the alpha/beta that its strength stands for; as it is, if it has one.
 
-    Of the authors' objective the weights are those `as_released`. Otherwise:
-    A fixed ratio means something else for every pair of images. Here both losses are measured in
-    units of the pair: style in the style loss S of the photograph itself, content in the content
-    loss V of a picture without any structure, which has the photograph's mean features everywhere.
-    Then alpha/beta = 0.05 S / V at strength 0.5, a hundred times that at 0, a hundredth at 1. For
-    other statistics than Gram matrices `BALANCE` has other numbers than 0.05.
+    Of the authors' objective the weights are those `as_released`.
+
+    Args:
+        units: what `units_of` gives for the images and the layers of `one`, where that is known.
     """
     if one.objective == "authors":
         return as_released(network, one)
     if one.alpha_beta is not None:
         return one
-    objective = transfer_objective(network, [replace(one, alpha_beta=1.0)])
-    losses = objective.losses(place(network, one.content))
-    style = sum(float(loss) for name, loss in losses.items() if name.startswith("style"))
-    style /= sum(proportions(one.styles, one.content.shape[2:]))  # where there is any
-    spread, only = 0.0, torch.tensor([0], device=network.device)
-    for term in objective.terms[: len(one.content_weights)]:
-        flat = term.target.mean((2, 3), keepdim=True).expand_as(term.target)
-        spread += float(term.weight * term.loss(flat, only, network))
-    return replace(one, alpha_beta=ratio_of(one, style, spread))
-
-
-def ratio_of(one: Transfer, style: float, spread: float) -> float:
-    """The alpha/beta of `balance`, for the strength of `one`, from its S and its V."""
-    share = BALANCE[one.style_loss] * 10 ** (4 * (0.5 - one.strength))
-    return share * style / max(spread, 0.01)  # blank below that
+    if units is None:
+        units = units_of(transfer_objective(network, [replace(one, alpha_beta=1.0)]), one.content)
+    return replace(one, alpha_beta=ratio_of(network, one, units))
 
 
 def as_released(network: VGG, one: Transfer) -> Transfer:

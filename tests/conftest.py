@@ -37,6 +37,16 @@ def tiny_network():
     return make
 
 
+@pytest.fixture
+def one_thread(monkeypatch):
+    """In this process, and in those that it starts: sums are added up in one order everywhere."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Tests run in several processes at once (pytest-xdist): each, and its kernels, on one core."""
     if hasattr(config, "workerinput"):

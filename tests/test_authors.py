@@ -19,6 +19,7 @@ from stylelab import Transfer, load, transfer, vgg
 from stylelab.cli.main import main
 from stylelab.errors import NetworkError, SettingError
 from stylelab.images import load_image, read_metadata, save_image
+from stylelab.runs import calls
 from stylelab.runs.metadata import read_settings
 from stylelab.runs.settings import Settings
 from stylelab.synthesis import balance, transfer_objective
@@ -96,7 +97,8 @@ def test_weights_of_layers_are_factors_and_alpha_is_the_contents_weight(tiny_net
     assert other.layer_weights == pytest.approx({"conv1_1": 2e3 / 36, "conv3_1": 0.5e3 / 36})
     assert balance(network, other) is other
     settings = Settings(objective="authors", style_layers=layers, alpha_beta=5.0)
-    assert balance(network, settings.as_transfer(*images)).layer_weights == other.layer_weights
+    described = balance(network, calls.as_transfer(settings, *images))
+    assert described.layer_weights == other.layer_weights
 
 
 def test_a_network_of_another_scale_and_a_strength_are_refused(tiny_network):

@@ -125,7 +125,7 @@ def test_a_key_is_of_contents_settings_and_network_not_of_places(folder):
 def test_one_that_fails_is_a_row_with_its_reason_and_the_others_are_made(folder, capsys):
     Path("photos/5 <b>&.png").write_bytes(Path("photos/2.png").read_bytes()[:600])
     save_image(torch.rand(1, 3, 4, 400), "photos/7.png")
-    assert everything("--jobs", "2") == 1
+    assert everything() == 1
     said = capsys.readouterr().err
     assert "4 pictures made, 0 were there already, 4 failed" in said and "table.csv" in said
     failed = {row["content"]: row for row in rows() if row["status"] == "failed"}
@@ -264,27 +264,30 @@ def test_two_frames_of_one_name_are_refused(folder):
         list(plan.frames(contents, [Path("paintings/a.png")], {}))
 
 
-def test_processes_and_a_cluster_that_shares_no_folder_give_the_same_bytes(
-    folder, capsys, monkeypatch
-):
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+def test_processes_give_the_same_bytes_and_the_same_failures(folder, one_thread):
+    def ended() -> list[tuple[str, str]]:
+        return [(row["status"], row["reason"]) for row in rows()]
+
+    Path("photos/4.png").write_text("no image")
+    assert everything() == 1
+    here, how = pictures(), ended()
+    assert everything("--force", "--jobs", "2") == 1
+    assert pictures() == here and ended() == how
+    assert [status for status, _ in how].count("failed") == 2
+
+
+@pytest.mark.whole
+def test_a_cluster_that_shares_no_folder_gives_the_same_bytes(folder, one_thread, monkeypatch):
     monkeypatch.setenv("STYLELAB_CACHE", str(folder / "cache"))
-    torch_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        assert everything() == 0
-        here = pictures()
-        assert everything("--force", "--jobs", "2") == 0
+    assert everything() == 0
+    here = pictures()
+    with running(folder / "cluster", workers=2) as cluster:
+        assert everything("--force", "--scheduler", cluster.address) == 0
         assert pictures() == here
-        with running(folder / "cluster", workers=2) as cluster:
-            assert everything("--force", "--scheduler", cluster.address) == 0
-            assert pictures() == here
-            assert len({row["worker"] for row in rows()}) == 2
-    finally:
-        torch.set_num_threads(torch_threads)
+        assert len({row["worker"] for row in rows()}) == 2
 
 
-@pytest.mark.parametrize("jobs", ["1", "2"])
+@pytest.mark.parametrize("jobs", ["1", pytest.param("2", marks=pytest.mark.whole)])
 def test_an_interrupt_keeps_what_is_finished_and_the_table_says_what_is_not(
     folder, capsys, monkeypatch, jobs
 ):

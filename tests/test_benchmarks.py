@@ -326,16 +326,18 @@ def test_the_table_of_quality_is_of_the_best_way_and_tells_what_was_never_reache
     assert not any("neural-style" in line.split("|")[1] for line in lines if line[:1] == "|")
 
 
-def test_the_program_measures_quality_and_draws_it(monkeypatch, tmp_path, capsys):
+def test_the_program_measures_quality_and_draws_it(monkeypatch, tmp_path, capsys, tiny_network):
+    judge = tmp_path / "judge.pth"
+    torch.save(tiny_network(dtype=torch.float32).state_dict(), judge)
     monkeypatch.setattr(program, "RESULTS", tmp_path)
     monkeypatch.setattr(quality, "QUICK_CHECKPOINTS", (1, 2))
     monkeypatch.setattr(quality, "QUICK_GOALS", (2,))
     asked = ["benchmarks", "quality", "--quick", "--sizes", "64", "--name", "here", "--judge"]
-    monkeypatch.setattr(sys, "argv", [*asked, "random"])
+    monkeypatch.setattr(sys, "argv", [*asked, str(judge)])
     program.main()
     found = json.loads((tmp_path / "here.json").read_text())["measurements"]
     works = ("storm", "swirling_night")
-    assert list(found) == [f"quality/vgg19-mini/64/random/{work}" for work in works]
+    assert list(found) == [f"quality/vgg19-mini/64/judge/{work}" for work in works]
     for one in found.values():
         assert list(one["runs"]) == [name for name in quality.CONTENDERS if name != "neural-style"]
         for run in one["runs"].values():

@@ -6,37 +6,20 @@ STYLELAB_SCREENSHOTS names a folder for pictures of what was seen on the way.
 import json
 import os
 import re
-import secrets
-import shutil
-import socket
-import subprocess
-import sys
 import time
-import urllib.error
-import urllib.request
-from contextlib import suppress
 from pathlib import Path
 
+import lab_server
 import nbformat
 import numpy as np
 import pytest
+from browser import browser
+from lab_server import until
 from PIL import Image
-
-sync_api = pytest.importorskip(
-    "playwright.sync_api", reason="playwright is not installed: pip install playwright"
-)
-BROWSER = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
-if BROWSER is None:
-    pytest.skip(
-        "no chromium, chromium-browser or google-chrome is on the PATH", allow_module_level=True
-    )
 
 ROOT = Path(__file__).parents[1]
 # One JupyterLab for all of them.
 pytestmark = pytest.mark.whole
-PATIENCE = 120_000  # milliseconds: machines have other work to do
 
 
 @pytest.fixture(scope="module")
@@ -58,74 +41,16 @@ def workplace(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def lab(workplace):
-    """The address of the notebook in a JupyterLab of its own."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    token, log = secrets.token_hex(16), workplace / ".lab.log"
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"]
-    command += [
-        "--ServerApp.ip=127.0.0.1",
-        f"--ServerApp.port={port}",
-        "--ServerApp.port_retries=0",
-        # As the playground says: without it, larger uploads end silently.
-        '--ServerApp.tornado_settings={"websocket_max_message_size": 104857600}',
-    ]
-    command += [f"--ServerApp.root_dir={workplace}", f"--IdentityProvider.token={token}"]
-    quiet = workplace / ".settings/@jupyterlab/apputils-extension/notification.jupyterlab-settings"
-    quiet.parent.mkdir(parents=True)
-    quiet.write_text('{"fetchNews": "false", "checkForUpdates": false}')
-    kernel = workplace / ".data" / "kernels" / "python3" / "kernel.json"
-    kernel.parent.mkdir(parents=True)
-    argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-    kernel.write_text(json.dumps({"argv": argv, "display_name": "3", "language": "python"}))
-    folders = {f"JUPYTER_{kind}_DIR": f"{workplace}/.{kind}" for kind in ("CONFIG", "RUNTIME")}
-    folders |= {"JUPYTERLAB_SETTINGS_DIR": f"{workplace}/.settings", "PYTHONPATH": str(ROOT)}
-    folders |= {"JUPYTER_PATH": f"{workplace}/.data", "OMP_NUM_THREADS": "1"}  # others run beside
-    address = f"http://127.0.0.1:{port}"
-    with log.open("wb") as output:
-        environment = os.environ | folders
-        server = subprocess.Popen(command, stdout=output, stderr=output, env=environment)
-        try:
-            yield from _running(server, address, token, log)
-        finally:
-            server.terminate()
-            try:
-                server.wait(30)
-            except subprocess.TimeoutExpired:
-                server.kill()
-                server.wait()
-
-
-def _running(server, address, token, log):
-    """Yields where the notebook is, once the server answers."""
-    for _ in range(480):
-        assert server.poll() is None, log.read_text()
-        with suppress(urllib.error.URLError, ConnectionError):
-            urllib.request.urlopen(f"{address}/api?token={token}", timeout=5).close()
-            break
-        time.sleep(0.25)
-    yield f"{address}/lab/tree/playground.ipynb?token={token}"
-
-
-@pytest.fixture(scope="module")
-def page(lab):
+def page(workplace):
     """The notebook with the app in view, all cells run."""
-    flags = ["--no-sandbox", "--disable-quic", "--disable-background-networking"]
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=BROWSER, args=flags)
-        page = browser.new_page(viewport={"width": 1280, "height": 720})
-        page.set_default_timeout(PATIENCE)
-        page.goto(lab)
+    with browser() as running, lab_server.running(workplace) as address:
+        page = lab_server.opened(running, address)
         page.locator(".jp-Notebook .jp-Cell").first.wait_for()
         page.get_by_text("| Idle").wait_for()  # else Jupyter asks which kernel is meant
-        page.get_by_role("menuitem", name="Run", exact=True).click()
-        page.get_by_text("Run All Cells", exact=True).click()
+        lab_server.run_all_cells(page)
         page.locator(".stylelab .preview img").wait_for()
         page.locator(".stylelab").evaluate("app => app.scrollIntoView({block: 'start'})")
         yield page
-        browser.close()
 
 
 def look(page, name):
@@ -147,14 +72,6 @@ def step(page):
 
 def message(page):
     return page.locator(".stylelab .message").inner_text().strip()
-
-
-def until(condition, what):
-    """Wait for a condition that no selector can tell."""
-    end = time.monotonic() + PATIENCE / 1000
-    while not condition():
-        assert time.monotonic() < end, f"waited in vain for {what}"
-        time.sleep(0.1)
 
 
 def upload(page, which, path):
@@ -378,8 +295,7 @@ def test_results_outlive_the_page_and_the_kernel(page, workplace):
     said = app.evaluate("app => getComputedStyle(app, '::before').content")
     assert "Run the cell again" in said
     look(page, "9-restarted")
-    page.get_by_role("menuitem", name="Run", exact=True).click()
-    page.get_by_text("Run All Cells", exact=True).click()
+    lab_server.run_all_cells(page)
     page.locator(".stylelab:not(.jupyter-widgets-disconnected) .kept").first.wait_for()
     assert app.locator(".kept").count() == results + 1
     look(page, "9-run-again")

@@ -34,6 +34,12 @@ def photographs(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(autouse=True)
+def small_pictures(monkeypatch):
+    """Readouts are fitted and errors measured on photographs of the size that they have here."""
+    monkeypatch.setattr(readouts, "SIZE", 64)
+
+
 @pytest.fixture
 def teacher(tiny_network):
     return tiny_network(readouts=True, dtype=torch.float32)
@@ -82,6 +88,7 @@ def test_a_resumed_run_is_the_uninterrupted_one(teacher, photographs, tmp_path, 
 
 def test_training_visits_what_optimisation_passes_through(tiny_network, tmp_path, monkeypatch):
     """Two visits of 16 optimisations; a run that ends between them goes on with the same images."""
+    monkeypatch.setattr(visited, "KEPT", (1, 3, 5))
     folder = tmp_path / "photographs"
     for i in range(40):
         small = torch.rand(1, 3, 6, 6, generator=torch.manual_seed(i))
@@ -272,11 +279,8 @@ def test_a_narrow_student_predicts_a_wide_teacher_through_taps():
     assert len(errors) == 13 and all(torch.isfinite(error) for error in errors.values())
 
 
-def test_fitted_readouts_measure_in_the_teachers_space(
-    teacher, tiny_network, photographs, monkeypatch
-):
+def test_fitted_readouts_measure_in_the_teachers_space(teacher, tiny_network, photographs):
     """A student that knows the teacher's features up to a linear map measures its distances."""
-    monkeypatch.setattr(readouts, "SIZE", 64)
     student = tiny_network(dtype=torch.float32)
     with torch.no_grad():
         student.conv5_1.weight *= 3.0  # the last layer: nothing after it needs to know

@@ -21,8 +21,8 @@ KINDS = {"here": (1, None), "processes": (2, None), "dask": (2, "local")}
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
-    """Two workers in separate processes with separate working folders and caches."""
-    with running(tmp_path_factory.mktemp("cluster"), workers=2) as found:
+    """A worker in a process of its own, with a working folder and a cache of its own."""
+    with running(tmp_path_factory.mktemp("cluster"), workers=1) as found:
         yield found
 
 
@@ -102,6 +102,7 @@ def die_once(job: int, once: str) -> int:
     return job
 
 
+@pytest.mark.whole
 def test_notebooks_of_two_workers_without_a_common_folder_are_those_of_this_process(
     cluster, tmp_path, monkeypatch
 ):
@@ -121,6 +122,7 @@ def test_notebooks_of_two_workers_without_a_common_folder_are_those_of_this_proc
         write(tmp_path / "in" / f"{name}.ipynb", code, declares=f"name = {name!r}\nsize = 1")
     write(tmp_path / "in" / "03_bad.ipynb", "open('half', 'w').write('x')", "1 / 0")
     asked = {"profile": "smoke", "notebooks": tmp_path / "in", "progress": False}
+    cluster.add()
     far = runner.run_notebooks(output=tmp_path / "far", scheduler=cluster.address, **asked)
     near = runner.run_notebooks(output=tmp_path / "near", **asked)
     assert [one.ok for one in far] == [one.ok for one in near] == [True, True, False]
@@ -137,7 +139,7 @@ def test_notebooks_of_two_workers_without_a_common_folder_are_those_of_this_proc
     assert [one.up_to_date for one in again] == [True, True]
 
 
-def test_a_network_that_is_a_file_must_be_the_same_on_the_worker(cluster, tmp_path):
+def test_a_network_that_is_a_file_must_be_the_same_on_the_worker(tmp_path):
     file = tmp_path / "weights.pth"
     file.write_bytes(b"some")
     collect.check_file(str(file), collect.sha256_of(file))

@@ -63,7 +63,12 @@ def test_some_at_once_and_one_that_dies_takes_no_other_with_it(folder, capsys, m
 @pytest.mark.skipif(os.name == "nt", reason="interrupts are sent in another way there")
 @pytest.mark.parametrize(
     ("blow", "jobs"),
-    [(signal.SIGINT, 1), (signal.SIGINT, 2), (signal.SIGKILL, 1), (signal.SIGKILL, 2)],
+    [
+        (signal.SIGINT, 2),
+        (signal.SIGKILL, 1),
+        pytest.param(signal.SIGINT, 1, marks=pytest.mark.whole),
+        pytest.param(signal.SIGKILL, 2, marks=pytest.mark.whole),
+    ],
 )
 def test_however_a_run_ends_nothing_of_it_goes_on(folder, blow, jobs):
     """And while it lasts, no other run uses its folder; what it leaves the next run removes."""

@@ -4,11 +4,13 @@ import base64
 import io
 import re
 
+import lab_server
 import nbformat
 import pytest
+from browser import browser
+from lab_server import until
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from PIL import Image
-from test_browser import BROWSER, PATIENCE, lab, sync_api, until  # noqa: F401  (a fixture)
 
 pytestmark = pytest.mark.whole
 
@@ -43,20 +45,15 @@ def workplace(tmp_path_factory):
     return folder
 
 
-def test_a_notebook_opens_with_its_picture_and_a_long_cell_shows_its_own(lab, workplace):  # noqa: F811
-    flags = ["--no-sandbox", "--disable-quic", "--disable-background-networking"]
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=BROWSER, args=flags)
-        page = browser.new_page(viewport={"width": 1280, "height": 720})
-        page.set_default_timeout(PATIENCE)
-        page.goto(lab)
+def test_a_notebook_opens_with_its_picture_and_a_long_cell_shows_its_own(workplace):
+    with browser() as running, lab_server.running(workplace) as address:
+        page = lab_server.opened(running, address)
         opening = page.get_by_alt_text("all red")
         opening.wait_for()
         until(lambda: opening.evaluate("image => image.naturalWidth") == 90, "the opening picture")
         page.get_by_text("| Idle").wait_for()
         page.evaluate(NOTE)
-        page.get_by_role("menuitem", name="Run", exact=True).click()
-        page.get_by_text("Run All Cells", exact=True).click()
+        lab_server.run_all_cells(page)
         last = re.compile(r"^\s*300\s*$")
         page.locator(".jp-OutputArea pre", has_text=last).wait_for()
         watched = page.get_by_text("of that at the start").or_(page.locator(".jp-OutputArea img"))
@@ -70,4 +67,3 @@ def test_a_notebook_opens_with_its_picture_and_a_long_cell_shows_its_own(lab, wo
         until(lambda: 'execution_count": 3' in file.read_text("utf-8"), "the saved notebook")
         outputs = nbformat.read(file, as_version=4).cells[2].outputs
         assert not [kind for output in outputs for kind in output.data]
-        browser.close()

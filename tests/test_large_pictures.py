@@ -13,6 +13,7 @@ from stylelab.engine.coarse_to_fine import schedule, transfer_coarse_to_fine
 from stylelab.errors import SettingError
 from stylelab.images import read_metadata, save_image
 from stylelab.lbfgs import lbfgs
+from stylelab.runs import calls
 from stylelab.runs.settings import HISTORY, Settings
 
 
@@ -58,6 +59,11 @@ def test_a_limit_of_memory_makes_tiles(folder, monkeypatch, capsys):
     assert run(*large, "--memory", "300MB") == 0 and record("out.png")["tile"] is None
     assert run("-o", "out.png", "--memory", "1MB") == 1
     assert "lower --size or --history" in capsys.readouterr().err
+    sliced = ("--style-loss", "sliced", "--memory", "100MB")
+    assert run(*large, *sliced) == 1
+    said = capsys.readouterr().err
+    assert "lower --size or --history, or choose another --style-loss" in said
+    assert said.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -81,10 +87,10 @@ def test_a_shorter_history_is_recorded_and_needs_less(folder, tiny_network):
     assert run("-o", "out.png", "--history", "2") == 0
     assert record("out.png")["history"] == 2
     asked = (tiny_network(), ["conv1_1"], (1, 3, 30, 50), "cpu")
-    optimiser = Settings(history=5).how["optimiser"]
+    optimiser = calls.how(Settings(history=5))["optimiser"]
     saved = memory.needed(*asked) - memory.needed(*asked, optimiser)
     assert saved == pytest.approx(30 * 3 * 4 * 30 * 50)  # 15 pairs
-    assert Settings().how["optimiser"] is lbfgs and memory.HISTORY == HISTORY == 20
+    assert calls.how(Settings())["optimiser"] is lbfgs and memory.HISTORY == HISTORY == 20
 
 
 def test_large_pictures_are_made_coarse_to_fine_with_fewer_steps_each_time(tiny_network):

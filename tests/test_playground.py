@@ -173,6 +173,7 @@ def test_results_come_back_when_the_app_is_opened_again(app, monkeypatch):
     click(again, "explode")
     again.shelf._handle_custom_msg({"action": "remove", "name": "../mine.png"}, [])
     assert len(again.shelf.items) == 1 and "bug" not in said(again)
+    again.controls.by_setting["steps"].value = 2
     again.buttons.start.click()
     finish(again)  # takes no name that was given before
     assert again.shelf.items[0]["name"] == "pagoda-swirling_night-003.png"

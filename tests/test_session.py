@@ -16,6 +16,7 @@ from stylelab.engine.checkpoint import Checkpoint
 from stylelab.engine.hooks import HOOKS
 from stylelab.errors import ImageError, NetworkError, SettingError, StylelabError
 from stylelab.optimisation import optimise
+from stylelab.runs import calls
 from stylelab.runs.metadata import metadata, read_settings
 from stylelab.runs.settings import Settings
 from stylelab.vgg import STYLE_LAYERS, resize
@@ -184,13 +185,31 @@ def test_a_changed_objective_is_the_one_made_anew(tiny_network, changes, colours
     objectives = Objectives(network, picture(0), styles)
     objectives(settings)
     objective, ratio = objectives(changed)
-    balanced = synthesis.balance(network, changed.as_transfer(picture(0), styles))
+    balanced = synthesis.balance(network, calls.as_transfer(changed, picture(0), styles))
     anew = synthesis.transfer_objective(network, [balanced])
     assert ratio == pytest.approx(balanced.alpha_beta, rel=1e-5)
     found, wanted = (each.value_and_grad(picture(3)) for each in (objective, anew))
     assert list(found[0]) == list(wanted[0])
     for name, loss in wanted[0].items():
         torch.testing.assert_close(found[0][name], loss)
+    torch.testing.assert_close(found[1], wanted[1])
+
+
+@pytest.mark.parametrize("changes", [{"alpha_beta": 3.0}, {"style_layers": {"conv1_1": 2}}])
+def test_the_authors_objective_keeps_its_weights_when_some_change(tiny_network, changes):
+    network, settings = tiny_network(), Settings(size=40, objective="authors")
+    changed = replace(settings, **changes)
+    objectives = Objectives(network, picture(0), picture(1))
+    objectives(settings)
+    objective, ratio = objectives(changed)
+    anew = calls.as_transfer(changed, picture(0), picture(1))
+    assert ratio == changes.get("alpha_beta", 1.0)
+    found, wanted = (
+        each.value_and_grad(picture(3))
+        for each in (objective, synthesis.transfer_objective(network, [anew]))
+    )
+    for name, loss in wanted[0].items():
+        torch.testing.assert_close(found[0].get(name, torch.zeros_like(loss)), loss)
     torch.testing.assert_close(found[1], wanted[1])
 
 

@@ -13,7 +13,7 @@ METHOD = ("errors", "vgg", "losses", "rows", "objective", "lbfgs", "adam", "para
 METHOD += ("optimisation", "description", "synthesis")
 CONTROLS = tuple(
     f"controls.{name}"
-    for name in ("styles", "statistics", "regions", "colours", "keeping", "scales")
+    for name in ("styles", "statistics", "strength", "regions", "colours", "keeping", "scales")
 )
 
 

@@ -1,5 +1,7 @@
 """Tiles: the same features, losses and gradient as of the whole image."""
 
+import re
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -26,7 +28,7 @@ from stylelab.objective import (
 )
 from stylelab.optimisation import optimise
 from stylelab.synthesis import transfer_objective
-from stylelab.vgg import LAYERS
+from stylelab.vgg import LAYERS, STYLE_LAYERS, resize
 
 DEEP = LAYERS[:13]
 
@@ -65,7 +67,7 @@ def assert_equal(found, expected, rtol):
     assert (gradient - wanted).abs().max() <= rtol * wanted.abs().max()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(data=st.data())
 def test_losses_and_gradient_in_tiles_are_those_of_the_whole(tiny_network, data):
     draw = data.draw
@@ -185,6 +187,7 @@ def test_tiles_are_chosen_by_the_memory(tiny_network, monkeypatch, capsys):
             assert memory.needed(network, layers, shape, *rest, side) <= fits
             assert memory.needed(network, layers, shape, *rest, side + 16) >= fits
     assert memory.side_within(0, network, layers, shape, *rest) == memory.LEAST
+    assert memory.side_within(0, network, layers, (1, 3, 75, 91), *rest) == memory.LEAST
 
     monkeypatch.setattr(memory, "free", lambda device: 0.0)
     network = tiny_network(dtype=torch.float32)
@@ -293,8 +296,18 @@ def test_other_statistics_in_tiles_are_those_of_the_whole(tiny_network, kind):
     assert_equal(found, objective.value_and_grad(x), 1e-8)  # roots of small eigenvalues
 
 
-def test_what_tiles_cannot_do_is_said(tiny_network):
-    content, style = (images(1, 75, 91, seed).clamp(0, 1) for seed in (5, 6))
-    how = {"style_loss": "sliced", "alpha_beta": 1.0, "steps": 1, "progress": False}
-    with pytest.raises(SettingError, match="style_loss sliced sorts all positions"):
-        transfer(tiny_network(), content, style, hooks=[InTiles(32)], **how)
+def test_what_tiles_cannot_do_is_said_with_what_to_do(tiny_network, monkeypatch):
+    network, how = tiny_network(), {"steps": 1, "progress": False}
+    content, style = (images(1, 150, 182, seed).clamp(0, 1) for seed in (5, 6))
+    how |= {"style_loss": "sliced", "alpha_beta": 1.0}
+    with pytest.raises(SettingError, match="in one piece.*no --tile.*gram, covariance or wass"):
+        transfer(network, content, style, hooks=[InTiles(64)], **how)
+    there = memory.needed(network, [*STYLE_LAYERS, "conv4_2"], content.shape) / 2
+    monkeypatch.setattr(memory, "left", lambda limit, device: there)
+    with pytest.raises(SettingError, match="in one piece.* GB of .* GB; lower the size") as raised:
+        transfer(network, content, style, hooks=[InTiles()], **how)
+    said = str(raised.value)
+    fitting = int(re.search(r"size \(--size\) to about (\d+),", said)[1])
+    assert "\n" not in said and 100 < fitting < 182
+    small = resize(content, fitting)
+    assert transfer(network, small, style, hooks=[InTiles()], **how).images.shape == small.shape

@@ -19,11 +19,11 @@ def write(
     return path
 
 
-def until(condition, seconds: float = 120) -> None:
-    """Wait for `condition()`."""
+def until(condition, seconds: float = 120, what: str = "it") -> None:
+    """Wait for `condition()`, which is `what`."""
     end = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < end, "waited in vain"
+        assert time.monotonic() < end, f"waited in vain for {what}"
         time.sleep(0.1)
 
 

@@ -17,6 +17,7 @@ from stylelab import gallery
 from stylelab.figures.panels import Panel, panel_grid
 from stylelab.figures.records import save_picture
 from stylelab.images import save_image
+from stylelab.runs import calls
 from stylelab.runs.settings import Settings
 from stylelab.synthesis import balance, transfer_batch
 
@@ -48,7 +49,7 @@ def main() -> None:
         if options.images == "embedded" and set(names) - set(gallery.names("embedded")):
             continue
         content, style = (gallery.open(name, options.size) for name in names)
-        one = balance(network, settings.as_transfer(content, style))
+        one = balance(network, calls.as_transfer(settings, content, style))
         result = transfer_batch(
             network, [one], steps=settings.steps, parametrisation=settings.parametrisation
         )

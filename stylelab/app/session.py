@@ -31,6 +31,7 @@ from stylelab.engine.devices import pick_device
 from stylelab.errors import SettingError
 from stylelab.lbfgs import State
 from stylelab.optimisation import Run, optimise
+from stylelab.runs import calls
 from stylelab.runs.settings import LIVE, OPTIONS, Settings
 from stylelab.synthesis import transfer_parametrisation, transfer_start
 from stylelab.vgg import VGG, resize
@@ -194,7 +195,9 @@ class Session:
     def _prepare(self) -> None:
         """Load the network and bring the images to their sizes."""
         asked = self._now.settings
-        network = self.network or networks.load(asked.network, device=self._device, **asked.loading)
+        network = self.network or networks.load(
+            asked.network, device=self._device, **calls.loading(asked)
+        )
         with self._condition:  # from here on, `change` checks the layers itself
             network.check_layers(self._now.settings.layers)
             self.network = network
@@ -210,7 +213,7 @@ class Session:
         settings, network = now.settings, self.network
         if now.state is not None:
             settings = replace(settings, init="content")  # what it began with is not needed
-        described = [settings.as_transfer(self._content, self._style)]
+        described = [calls.as_transfer(settings, self._content, self._style)]
         start = transfer_start(network, described) if now.state is None else now.state.image
         moves = transfer_parametrisation(network, described, settings.parametrisation)
         if settings.goal != self._in_force:
@@ -222,7 +225,7 @@ class Session:
         if self._kept is None:
             self._first = now.step
         hooks = [*network.hooks, self._hook]
-        how = {**settings.how, "parametrisation": moves, "hooks": hooks, "progress": False}
+        how = {**calls.how(settings), "parametrisation": moves, "hooks": hooks, "progress": False}
         optimise(self._objective, start, OPTIONS["steps"].most, **how)
 
     def _hook(self, run: Run, states: Iterator[State]) -> Iterator[State]:

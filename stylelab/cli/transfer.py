@@ -24,6 +24,7 @@ from stylelab.engine.tiled import InTiles
 from stylelab.errors import ImageError, SettingError, StylelabError
 from stylelab.files import decode
 from stylelab.optimisation import Result, optimiser_name
+from stylelab.runs import calls
 from stylelab.runs.intermediate import SaveEvery
 from stylelab.runs.metadata import metadata
 from stylelab.runs.settings import Settings
@@ -59,11 +60,11 @@ def transfer(arguments: Namespace) -> int:
     asked = _asked(arguments)
     checkpoint = Checkpoint(arguments.checkpoint) if arguments.checkpoint else None
     settings, devices = asked.settings, pick_devices(arguments.device)
-    how = {"device": devices[0], "precision": arguments.precision, **settings.loading}
+    how = {"device": devices[0], "precision": arguments.precision, **calls.loading(settings)}
     network = networks.load(settings.network, **how)
     if asked.saved and not arguments.network:
         asked.saved.check_network(network)
-    how = {"steps": settings.steps, **settings.how}
+    how = {"steps": settings.steps, **calls.how(settings)}
     shared = devices if len(devices) > 1 else ()
     tiled = InTiles(arguments.tile, arguments.memory, shared)
     _check_fits(asked, network, tiled, how["optimiser"])
@@ -121,7 +122,7 @@ def _check_fits(asked: Asked, network: VGG, tiled: InTiles, optimiser: object) -
                 f"{source.name} has {_sides(sides)} pixels; {_needs(asked, network)}: choose a "
                 "larger image"
             )
-    device = str(network.device)
+    device, in_one_piece = str(network.device), settings.style_loss == "sliced"
     need, sides = memory.needed_for_files(
         network,
         settings.layers,
@@ -134,12 +135,14 @@ def _check_fits(asked: Asked, network: VGG, tiled: InTiles, optimiser: object) -
         starts=[decode.size_of(each.path) for each in files.start],
         guided=[*settings.layer_weights] * len(files.content_mask),
         targets=settings.content_weights,
-        side=tiled.side or memory.LEAST,
+        side=None if in_one_piece else tiled.side or memory.LEAST,
     )
     there = memory.left(tiled.memory, device)
     if need > SURELY * there:
         shortage = memory.shortage(network, need, sides, device, there=there)
         less = " or --history" if optimiser_name(optimiser) == "lbfgs" else ""
+        if in_one_piece:
+            less += ", or choose another --style-loss than sliced, which cannot work in tiles"
         raise StylelabError(f"{shortage}; lower --size{less}")
 
 
@@ -182,14 +185,15 @@ def _described(asked: Asked, loaded: Loaded, network: VGG, how: dict) -> Transfe
             f"CONTENT and STYLE are the same picture, {files.content.name}, which is the result "
             "already; choose another STYLE, or --init noise"
         )
-    found = settings.as_transfer(loaded.content, sources.regions(files, loaded.content, styles))
+    regions = sources.regions(files, loaded.content, styles)
+    found = calls.as_transfer(settings, loaded.content, regions)
     for strokes in loaded.strokes:
         mixed = [mix_strokes(network, each, strokes, **how) for each in styles]
         if any(each.interrupted for each in mixed):
             raise KeyboardInterrupt
         styles = [each.images for each in mixed]
         regions = sources.regions(files, loaded.content, styles)
-        found = settings.as_transfer(loaded.content, regions)
+        found = calls.as_transfer(settings, loaded.content, regions)
     return found
 
 
@@ -209,7 +213,7 @@ def _announcement(
         f"{files.content.name} ({_sides(loaded.content.shape[:1:-1])}) in the style of {styles}: "
         f"network {network.name} with {network.pooling} pooling on {network.device} in "
         f"{precision_of(network)}, {weighed}, "
-        f"{' + '.join(map(str, steps))} steps of {optimiser_name(settings.how['optimiser'])} from "
+        f"{' + '.join(map(str, steps))} steps of {settings.optimiser} from "
         f"{files.start[0].name if files.start else settings.init}"
         + (", coarse to fine" if len(steps) > 1 else "")
     )

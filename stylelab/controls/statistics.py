@@ -138,8 +138,9 @@ class SlicedTerm(_Moments):
         """
         if window != WHOLE:
             raise SettingError(
-                "style_loss sliced sorts all positions of a picture, which tiles cannot: choose "
-                "gram, covariance or wasserstein, or a size that needs no tiles"
+                "style_loss sliced sorts all positions of a picture, which tiles cannot; lower the "
+                "size (--size), or choose another style_loss (--style-loss): gram, covariance or "
+                "wasserstein"
             )
         guide = self.guide_of(features, images)
         values, ranks, shares = projected(features, network.readout(self.layer), guide)

@@ -93,7 +93,7 @@ def side_within(memory: float, network: VGG, layers: Iterable[str], *asked: Any)
     grid = tiles.grid_of(network.check_layers(layers))
     sides = range(-(-LEAST // grid), -(-max(asked[0][2:]) // grid))
     fitting = bisect(sides, USED * memory, key=lambda n: needed(network, layers, *asked, n * grid))
-    return grid * sides[max(fitting - 1, 0)]
+    return grid * sides[max(fitting - 1, 0)] if sides else LEAST
 
 
 def needed_for_files(

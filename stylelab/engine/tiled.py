@@ -7,6 +7,7 @@ tiles see overlap, their gradients are added. Both passes can share out the tile
 """
 
 import copy
+import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -184,7 +185,7 @@ class InTiles:
         """Choose tiles for `run`, and say which.
 
         Raises:
-            SettingError: if tiles are asked for, and a term on a layer cannot be summed over them.
+            SettingError: if tiles are asked for, or needed, and a term cannot be summed over them.
         """
         objective = run.objective
         if isinstance(objective, Objective) and not isinstance(objective, TiledObjective):
@@ -207,11 +208,14 @@ class InTiles:
 
     def _tiled(self, run: Run) -> TiledObjective:
         asked, size, side = memory.asked_of(run), tuple(run.start.shape[2:]), self.side
-        why = ""
+        why, remedy = "", "ask for no tiles and one device (no --tile, one --device)"
         if side is None:
-            there = memory.left(self.memory, str(run.start.device))
+            there = max(0.0, memory.left(self.memory, str(run.start.device)))
             side, need = memory.side_within(there, *asked), memory.needed(*asked)
-            why = f", as at once they may need {need / 1e9:.1f} GB of {max(there, 0) / 1e9:.1f} GB"
+            why = f", as at once they may need {need / 1e9:.1f} GB of {there / 1e9:.1f} GB"
+            if side is not None:
+                fitting = int(max(size) * math.sqrt(memory.USED * there / need)) // 10 * 10
+                remedy = f"lower the size (--size) to about {fitting}"
         network, layers = run.objective.network, run.objective.layers
         while (count := len(tiles(network, layers, size, side))) < len(self.devices):
             if side == memory.LEAST:
@@ -219,6 +223,12 @@ class InTiles:
             side = max(memory.LEAST, min(side or max(size), max(size)) // 2)
         found = TiledObjective(run.objective, side, self.devices)
         if side is not None and count > 1:
+            if not all(getattr(term, "divides", True) for term in run.objective.terms):
+                raise SettingError(
+                    f"style_loss sliced needs a picture in one piece, not {size[1]} x {size[0]} "
+                    f"pixels in {count} tiles{why}; {remedy}, or choose another style_loss "
+                    "(--style-loss): gram, covariance or wasserstein"
+                )
             where = f" on {len(self.devices)} devices" if len(self.devices) > 1 else ""
             _say(f"{size[1]} x {size[0]} pixels in {count} tiles of {side} pixels{where}{why}")
         elif not self.devices:

@@ -1,27 +1,21 @@
 """The settings of a transfer, each declared once.
 
 `Settings` checks them; the command line's flags, the playground's controls and the record in a
-picture's metadata (`stylelab.runs.metadata`) are all made from the `Option` of each. Nothing here
-imports PyTorch until a transfer is described, so that `stylelab --help` answers at once.
+picture's metadata (`stylelab.runs.metadata`) are all made from the `Option` of each. What they ask
+for is in `stylelab.runs.calls`. Nothing here imports PyTorch, so that `stylelab --help` answers at
+once.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from stylelab.errors import SettingError
 from stylelab.files.text import json_object
 from stylelab.runs.options import Option, shares
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from stylelab.controls.styles import Style
-    from stylelab.description import Transfer
 
 RATE = 0.05  # Adam's, where none is given
 HISTORY = 20  # L-BFGS's
@@ -273,43 +267,6 @@ class Settings:
     def start_file(self) -> str | None:
         """The file that `init` names, if it does."""
         return None if self.init in OPTIONS["init"].choices else self.init
-
-    @property
-    def loading(self) -> dict[str, Any]:
-        """How the network is loaded, as `stylelab.load` takes it."""
-        rescale = self.objective != "authors"
-        return {"pooling": self.pooling, "convention": self.convention, "rescale": rescale}
-
-    @property
-    def how(self) -> dict[str, Any]:
-        """How the objective is minimised, as `transfer_batch` takes it."""
-        from stylelab.optimisation import optimiser_of
-
-        optimiser = optimiser_of(self.optimiser)
-        given = {"learning_rate": self.learning_rate, "average": self.average or None}
-        if self.optimiser == "lbfgs" and self.history != HISTORY:
-            given["history"] = self.history
-        given = {name: value for name, value in given.items() if value is not None}
-        optimiser = partial(optimiser, **given) if given else optimiser
-        return {"parametrisation": self.parametrisation, "optimiser": optimiser}
-
-    def as_transfer(self, content: Tensor, style: Tensor | Sequence[Style]) -> Transfer:
-        """The transfer of images `(1, 3, H, W)`, sRGB in [0, 1], resized already.
-
-        Raises:
-            ImageError: if `init` is a file that cannot be read.
-            SettingError: if there are weights of styles, and not one for each.
-        """
-        from stylelab.controls.styles import weighed
-        from stylelab.description import Transfer
-        from stylelab.images import load_image
-
-        names = ("strength", "alpha_beta", "seed", "tv_weight", "colours")
-        names += ("style_loss", "objective")
-        chosen: dict[str, Any] = {name: getattr(self, name) for name in names}
-        chosen |= {"content_layers": self.content_weights, "style_layers": self.layer_weights}
-        init = load_image(self.start_file, self.size) if self.start_file else self.init
-        return Transfer(content, weighed(style, self.style_weights), init=init, **chosen)
 
     def as_dict(self) -> dict[str, object]:
         """The settings by name, of types that JSON knows."""

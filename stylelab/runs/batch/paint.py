@@ -20,6 +20,7 @@ from stylelab.engine.devices import pick_device
 from stylelab.errors import SettingError, StylelabError
 from stylelab.figures import measures
 from stylelab.optimisation import Result
+from stylelab.runs import calls
 from stylelab.runs.collect import check_file
 from stylelab.runs.executors import worker_name
 from stylelab.runs.metadata import metadata
@@ -68,7 +69,7 @@ def paint(order: Order) -> Painted:
     began, settings = time.perf_counter(), Settings.from_json(order.settings)
     if order.weights:
         check_file(settings.network, order.weights)
-    loading = tuple(settings.loading.items())
+    loading = tuple(calls.loading(settings).items())
     network = _network(settings.network, loading, order.device, order.weights)
     with TemporaryDirectory(prefix="stylelab-") as scratch:
         sizes = {"content": settings.size, "style": settings.style_size, "start": settings.size}
@@ -81,11 +82,11 @@ def paint(order: Order) -> Painted:
             raise SettingError(
                 "content and style are the same picture, which is the result already"
             )
-        asked = settings.as_transfer(content, style)
+        asked = calls.as_transfer(settings, content, style)
         if "start" in loaded:
             asked = replace(asked, init=loaded["start"])
         asked = balance(network, asked)
-        how = {"steps": settings.steps, "levels": settings.levels, **settings.how}
+        how = {"steps": settings.steps, "levels": settings.levels, **calls.how(settings)}
         result = transfer_coarse_to_fine(network, [asked], progress=False, **how)
         if result.interrupted:
             raise KeyboardInterrupt
