@@ -1,4 +1,4 @@
-"""Seconds per step against size, or quality against steps and seconds.
+"""Seconds per step against size; quality against steps and seconds; memory of large pictures.
 
 python -m benchmarks.plot [FILE ...]      draws each as a PNG beside it
 """
@@ -7,10 +7,11 @@ import sys
 from pathlib import Path
 from statistics import median
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmarks import reached
-from benchmarks.report import NETWORKS
+from benchmarks import large, reached
+from benchmarks.large import NETWORKS
 from benchmarks.store import RESULTS, read
 from stylelab.files.local import atomic
 
@@ -101,11 +102,70 @@ def draw_quality(data: dict) -> Figure:
     return figure
 
 
+def draw_large(data: dict) -> Figure:
+    """The figure: memory against size, and time against memory at one size, for each network."""
+    figure = Figure(figsize=(9, 7), layout="constrained", dpi=150)
+    grid, found = figure.subplots(2, len(NETWORKS), squeeze=False), data["measurements"]
+    cases = [case for case in large.of_cases(found) if "bytes" in found[large.key_of(case)]]
+    for (above, below), (network, title) in zip(grid.T, NETWORKS.items(), strict=True):
+        of_network = {case: found[large.key_of(case)] for case in cases if case[0] == network}
+        sizes = sorted({size for _, size, _ in of_network})
+        for way, label, colour in (
+            ("whole", "whole", COLOURS["textbook"]),
+            ("tiles", "tiles of 1024", COLOURS["stylelab"]),
+        ):
+            line = [
+                (size, of_network[network, size, way]["bytes"] / 1e9)
+                for size in sizes
+                if (network, size, way) in of_network
+            ]
+            above.plot(*zip(*line, strict=True), "o-", color=colour, label=label) if line else None
+        above.set_xscale("log")
+        above.set_ylim(bottom=0)
+        above.set_xticks(sizes, [str(size) for size in sizes])
+        above.set_xticks([], minor=True)
+        above.set_title(f"{title}, random weights" if network == "random" else title)
+        above.set_xlabel("longer side, pixels")
+        if 2048 in sizes:
+            _at_one_size(below, of_network, 2048)
+        for axis in (above, below):
+            axis.grid(alpha=0.3)
+    grid[0, 0].set_ylabel("peak memory, GB")
+    grid[1, 0].set_ylabel("µs per pixel and step")
+    if grid[0, 0].lines:
+        grid[0, 0].legend(frameon=False)
+    machine = data["machine"]
+    figure.suptitle(f"{machine['processor']}, {machine['threads']} threads", fontsize="medium")
+    return figure
+
+
+def _at_one_size(axis: Axes, found: dict[tuple, dict], size: int) -> None:
+    """Time against memory: tiles of several sides, as a memory chooses them, and others."""
+    points = {
+        way: (each["bytes"] / 1e9, large.per_pixel(each), large.told(way, each).replace("`", ""))
+        for (_, at, way), each in found.items()
+        if at == size
+    }
+    for start, colour in (("tiles", COLOURS["stylelab"]), ("memory", MORE[0])):
+        line = sorted(point[:2] for way, point in points.items() if way.startswith(start))
+        if line:
+            axis.plot(*zip(*line, strict=True), "o-", color=colour)
+    for way, (x, y, label) in points.items():
+        colour = COLOURS["textbook"] if way == "whole" else "0.3"
+        if not way.startswith(("tiles", "memory")):
+            axis.plot([x], [y], "s", color=colour)
+        axis.annotate(label, (x, y), (4, 5), textcoords="offset points", fontsize="x-small")
+    axis.set_ylim(bottom=0)
+    axis.margins(x=0.3)
+    axis.set_xlabel(f"peak memory at {size} pixels, GB")
+
+
 def save(file: Path) -> Path:
     """Draw a file of results as a PNG of the same name, and return its path."""
     data, path = read(file), file.with_suffix(".png")
     of_quality = any(key.startswith("quality/") for key in data["measurements"])
-    figure = (draw_quality if of_quality else draw)(data)
+    of_large = bool(large.of_cases(data["measurements"]))
+    figure = (draw_quality if of_quality else draw_large if of_large else draw)(data)
     with atomic(path) as temporary:
         figure.savefig(temporary)
     return path
