@@ -5,9 +5,14 @@
     python tools/large_crops.py large.png small.png
 
 A pixel of LARGE is a pixel of the figure. Two of the places are where the borders of four tiles
-meet, as the picture's metadata tell the tiles. It prints, and writes under the figure, how much
-larger the mean difference of neighbouring pixels is across borders of tiles than across the lines
-around them: 1.00 is no seam. The same is printed for lines where no tile ends.
+meet, as the picture's metadata tell the tiles; short black lines beside the crops show where.
+
+A seam would be a line across which neighbouring pixels differ more than across the lines around it.
+By how much they do is measured on the borders of tiles, and on the other lines on which a tile
+could begin, which are the multiples of 16. The ratio of both is printed, and written under the
+figure: 1.00 is no seam. Beside it stands by how much the ratio would differ from 1 by chance. (An
+enlarged photograph has a grid of its own, so that 16 pixels may be a whole number of its pixels:
+the lines around a border are no fair comparison alone.)
 """
 
 import argparse
@@ -50,12 +55,16 @@ def ratios(pixels: numpy.ndarray, lines: list[int], axis: int) -> list[float]:
     return found
 
 
-def told(values: list[float]) -> str:
-    """Their mean and range."""
-    if not values:
-        return "none"
-    mean = sum(values) / len(values)
-    return f"{mean:.3f} ({min(values):.2f} to {max(values):.2f}, {len(values)} lines)"
+def seams_of(across: list[float], others: list[float]) -> str:
+    """The ratio of the means, and its standard error as the lines without a border tell it."""
+    if not across:
+        return "No borders of tiles"
+    mean = numpy.mean(others)
+    chance = numpy.std(others) / mean / len(across) ** 0.5
+    return (
+        f"Difference across {len(across)} borders of tiles, over that across {len(others)} other "
+        f"lines: {numpy.mean(across) / mean:.2f} (by chance 1.00 \u00b1 {chance:.2f})"
+    )
 
 
 def window(centre: tuple[float, float], size: tuple[int, int]) -> tuple[int, int, int, int]:
@@ -71,10 +80,10 @@ def places(size: tuple[int, int], cuts: list[list[int]]) -> dict[str, tuple[floa
     """The middle of each crop, by its name; first two where borders of tiles meet."""
     (width, height), meeting = size, list(itertools.product(cuts[1], cuts[0]))
     found = {}
-    for name, x, y in (("near the middle", 0.5, 0.5), ("in the sky", 0.15, 0.25)):
+    for name, x, y in (("four tiles meet", 0.5, 0.5), ("four other tiles meet", 0.15, 0.25)):
         if meeting:
             place = min(meeting, key=lambda at: abs(at[0] / width - x) + abs(at[1] / height - y))
-            found[f"four tiles meet, {name}"] = place
+            found[name] = place
             meeting.remove(place)
     return found | {name: (x * width, y * height) for name, (x, y) in PLACES.items()}
 
@@ -84,7 +93,7 @@ def draw(large: Image.Image, small: Image.Image, cuts: list[list[int]], seams: s
     found = places(large.size, cuts)
     heads = f"{max(small.size)} pixels, enlarged", f"{max(large.size)} pixels"
     pitch, scale = CROP[1] + LABEL + GAP, max(large.size) / max(small.size)
-    width, height = 2 * CROP[0] + 3 * GAP, len(found) * pitch + 2 * LABEL + GAP
+    width, height = 2 * CROP[0] + 3 * GAP, len(found) * pitch + 2 * LABEL + 2 * GAP
     figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI, facecolor="white")
 
     def write(x: int, y: int, text: str, size: float = 10, ha: str = "left") -> None:
@@ -92,10 +101,10 @@ def draw(large: Image.Image, small: Image.Image, cuts: list[list[int]], seams: s
 
     for column, head in enumerate(heads):
         middle = GAP + column * (CROP[0] + GAP) + CROP[0] // 2
-        write(middle, height - LABEL // 2 - 4, head, 11, "center")
+        write(middle, height - LABEL // 2, head, 11, "center")
     for row, (name, centre) in enumerate(found.items()):
         box = window(centre, large.size)
-        y = height - LABEL - (row + 1) * pitch + GAP + LABEL
+        y = height - (row + 1) * pitch
         enlarged = small.resize(CROP, Image.Resampling.BICUBIC, [each / scale for each in box])
         for column, crop in enumerate((enlarged, large.crop(box))):
             x = GAP + column * (CROP[0] + GAP)
@@ -142,12 +151,11 @@ def main() -> None:
         far = {at for line in lines for at in range(line - 2 * grid, line + 2 * grid + 1)}
         others = [at for at in range(4 * grid, size[axis] - 4 * grid, grid) if at not in far]
         beside += ratios(pixels, others, axis)
-    seams = f"Difference across borders of tiles, over that around them: {told(across)}"
+    seams = seams_of(across, beside)
     print(
         f"{size[1]} x {size[0]} pixels, {(len(cuts[0]) + 1) * (len(cuts[1]) + 1)} tiles of {side}"
     )
     print(seams)
-    print(f"The same on other multiples of {grid}: {told(beside)}")
     figure = draw(large, small, cuts, seams)
     with atomic(options.output) as temporary:
         figure.savefig(temporary, format="jpeg", dpi=DPI, pil_kwargs={"quality": 85})
