@@ -132,8 +132,9 @@ def draw_large(data: dict) -> Figure:
             axis.grid(alpha=0.3)
     grid[0, 0].set_ylabel("peak memory, GB")
     grid[1, 0].set_ylabel("µs per pixel and step")
-    if grid[0, 0].lines:
-        grid[0, 0].legend(frameon=False)
+    for axis in grid[:, 0]:
+        if axis.lines:
+            axis.legend(frameon=False)
     machine = data["machine"]
     figure.suptitle(f"{machine['processor']}, {machine['threads']} threads", fontsize="medium")
     return figure
@@ -141,22 +142,26 @@ def draw_large(data: dict) -> Figure:
 
 def _at_one_size(axis: Axes, found: dict[tuple, dict], size: int) -> None:
     """Time against memory: tiles of several sides, as a memory chooses them, and others."""
-    points = {
-        way: (each["bytes"] / 1e9, large.per_pixel(each), large.told(way, each).replace("`", ""))
-        for (_, at, way), each in found.items()
-        if at == size
-    }
-    for start, colour in (("tiles", COLOURS["stylelab"]), ("memory", MORE[0])):
-        line = sorted(point[:2] for way, point in points.items() if way.startswith(start))
-        if line:
-            axis.plot(*zip(*line, strict=True), "o-", color=colour)
-    for way, (x, y, label) in points.items():
-        colour = COLOURS["textbook"] if way == "whole" else "0.3"
-        if not way.startswith(("tiles", "memory")):
-            axis.plot([x], [y], "s", color=colour)
-        axis.annotate(label, (x, y), (4, 5), textcoords="offset points", fontsize="x-small")
+    for kind, unit, label, look, colour in (
+        ("whole", "", "whole", "s", COLOURS["textbook"]),
+        ("tiles", " ", "tiles, sides in pixels", "o-", COLOURS["stylelab"]),
+        ("memory", " GB", "--memory", "^-", MORE[0]),
+        ("recomputed", "", "recomputed", "D", MORE[3]),
+    ):
+        points = sorted(
+            (each["bytes"] / 1e9, large.per_pixel(each), way.partition(":")[2] or "1024")
+            for (_, at, way), each in found.items()
+            if at == size and way.partition(":")[0] == kind
+        )
+        for x, y, number in points if unit else ():
+            axis.annotate(
+                number + unit, (x, y), (0, 6), textcoords="offset points", ha="center", size=7
+            )
+        xs, ys = [[point[i] for point in points] for i in (0, 1)]
+        axis.plot(xs, ys, look, color=colour, label=label)
+    axis.margins(0.15)
+    axis.set_xlim(left=0)
     axis.set_ylim(bottom=0)
-    axis.margins(x=0.3)
     axis.set_xlabel(f"peak memory at {size} pixels, GB")
 
 
