@@ -4,18 +4,26 @@
     python -m benchmarks.large --quick                  small: does it run?
     python -m benchmarks.large vgg19-mini 4096 tiles    one case, in this process
 
-Each case has a process of its own. It does the first evaluation and two steps of Adam from the
-photograph, in frequencies. The time is that of the second step; the memory is the most that the
-process had, PyTorch's libraries and the images included. Ways: `whole`; `tiles`, or `tiles:512` for
-another side than 1024; `recomputed`, where the maps between the layers that are matched are not
-kept for the backward pass but computed again in it (`torch.utils.checkpoint`).
+Each case has a process of its own. It does the first evaluation and three steps of Adam from the
+photograph, in frequencies, with a network's own hooks. The time is the shorter one of the last two
+steps; the memory is the most that the process had, PyTorch's libraries and the images included.
+
+Ways: `whole`; `tiles`, or `tiles:512` for another side than 1024; `memory:2`, tiles as
+`--memory 2GB` chooses them, and keeps as many as there is room for; `recomputed`, where the maps
+between the layers that are matched are not kept for the backward pass but computed again in it
+(`torch.utils.checkpoint`). A whole picture that needs more than is free, by the estimate, is not
+tried. Cases that are measured are not measured again: what was interrupted goes on.
 """
 
+import itertools
 import json
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import MethodType
 
 import torch
@@ -26,19 +34,33 @@ from torch.utils.checkpoint import checkpoint
 from benchmarks import contenders
 from benchmarks.measure import ROOT
 from benchmarks.memory import peak
-from benchmarks.store import RESULTS
+from benchmarks.store import RESULTS, Store, machine
 from stylelab import transfer
+from stylelab.adam import adam
+from stylelab.engine import memory
 from stylelab.engine.tiled import InTiles
-from stylelab.vgg import VGG
+from stylelab.vgg import CONTENT_LAYER, STYLE_LAYERS, VGG
 
-CASES = [
-    *(("vgg19-mini", size, way) for size in (2048, 4096, 8192) for way in ("whole", "tiles")),
-    *(("random", size, way) for size in (2048, 4096) for way in ("whole", "tiles")),
-    *(("random", 2048, way) for way in ("tiles:512", "tiles:768", "recomputed")),
-    ("vgg19-mini", 2048, "tiles:512"),
-    ("vgg19-mini", 2048, "recomputed"),
+Case = tuple[str, int, str]  # network, longer side, way
+NETWORKS = {"random": "VGG-19", "vgg19-mini": "vgg19-mini"}
+WAYS = ("whole", "tiles", "memory", "recomputed")
+LAYERS = (CONTENT_LAYER, *STYLE_LAYERS)
+STEPS = 3
+CPU = torch.device("cpu")
+CASES: list[Case] = [  # the quickest first
+    *(("vgg19-mini", 1024, way) for way in ("whole", "tiles:512", "recomputed")),
+    *(("vgg19-mini", 2048, way) for way in ("whole", "tiles", "tiles:768", "tiles:512")),
+    *(("vgg19-mini", 2048, way) for way in ("memory:1.6", "memory:2.4", "recomputed")),
+    *(("random", 1024, way) for way in ("whole", "tiles:512", "recomputed")),
+    *(("vgg19-mini", 4096, way) for way in ("tiles", "whole")),
+    *(("random", 2048, way) for way in ("whole", "tiles", "tiles:768", "tiles:512")),
+    *(("random", 2048, way) for way in ("memory:4", "memory:6", "recomputed")),
+    *(("vgg19-mini", 8192, way) for way in ("tiles", "whole")),
+    *(("random", 4096, way) for way in ("tiles", "whole")),
 ]
-QUICK = [("vgg19-mini", 256, way) for way in ("whole", "tiles:128", "recomputed")]
+QUICK: list[Case] = [
+    ("vgg19-mini", 256, way) for way in ("whole", "tiles:128", "memory:1", "recomputed")
+]
 
 
 def recomputed(network: VGG, image: Tensor, layers: set[str]) -> Iterator[tuple[str, Tensor]]:
@@ -59,12 +81,16 @@ def recomputed(network: VGG, image: Tensor, layers: set[str]) -> Iterator[tuple[
 
 def measure(name: str, size: int, way: str) -> dict:
     """One case, in this process."""
-    device = torch.device("cpu")
-    network = contenders.load(name, device)
-    content, style = contenders.pair(size, device)
+    network = contenders.load(name, CPU)
+    content, style = contenders.pair(size, CPU)
     if way == "recomputed":
         network.features_by_layer = MethodType(recomputed, network)
-    side = int(way.partition(":")[2] or 1024) if way.startswith("tiles") else 10**6
+    kind, _, number = way.partition(":")
+    tiled = InTiles(10**6)
+    if kind == "tiles":
+        tiled = InTiles(int(number or 1024))
+    elif kind == "memory":
+        tiled = InTiles(memory=float(number) * memory.GB)
     moments: list[float] = []
 
     def clock(run, states):
@@ -73,28 +99,78 @@ def measure(name: str, size: int, way: str) -> dict:
             yield state
 
     how = {"alpha_beta": contenders.ALPHA_BETA, "optimiser": "adam", "progress": False}
-    transfer(network, content, style, steps=2, hooks=[clock, InTiles(side)], **how)
+    hooks = [*network.hooks, clock, tiled]
+    transfer(network, content, style, steps=STEPS, hooks=hooks, **how)
     pixels = content.shape[2] * content.shape[3]
-    seconds = moments[2] - moments[1]
-    return {"pixels": pixels, "seconds": seconds, "bytes": peak(device)}
+    seconds = min(end - begin for begin, end in itertools.pairwise(moments[1:]))
+    return {"pixels": pixels, "seconds": seconds, "bytes": peak(CPU), "tile": tiled.used}
+
+
+def apart(name: str, size: int, way: str) -> dict:
+    """One case, in a process of its own, if it can fit.
+
+    Raises:
+        subprocess.CalledProcessError: if it fails for another reason than memory.
+    """
+    content, style = (tuple(each.shape[:1:-1]) for each in contenders.pair(64, CPU))
+    network = contenders.load(name, CPU)
+    asked = [LAYERS, content, [style], size, "cpu", adam]
+    need, _ = memory.needed_for_files(network, *asked, targets=[CONTENT_LAYER])
+    if way == "whole" and need > memory.free("cpu"):
+        return {"error": f"not tried: {need / memory.GB:.0f} GB by the estimate"}
+    command = [sys.executable, "-m", "benchmarks.large", name, str(size), way]
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    if done.returncode == -signal.SIGKILL:
+        return {"error": "memory ran out"}
+    done.check_returncode()
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def table(found: dict[str, dict]) -> str:
     """The cases as a table; times beside those of the whole image, where that was measured."""
     lines = ["| network | longer side | way | GB | µs per pixel | of the whole's |"]
     lines.append("| --- | --- | --- | --- | --- | --- |")
-    for key, each in found.items():
-        name, size, way = key.split("/")
+    for name, size, way in sorted(of_cases(found), key=_place):
+        each, title = found[key_of((name, size, way))], NETWORKS[name]
         if "error" in each:
-            lines.append(f"| {name} | {size} | {way} | {each['error']} | – | – |")
+            lines.append(f"| {title} | {size} | {told(way, each)} | {each['error']} | – | – |")
             continue
-        cost = 1e6 * each["seconds"] / each["pixels"]
-        whole = found.get(f"{name}/{size}/whole", {})
+        cost, whole = per_pixel(each), found.get(key_of((name, size, "whole")), {})
         share = f"{each['seconds'] / whole['seconds']:.2f}" if "seconds" in whole else "–"
-        lines.append(
-            f"| {name} | {size} | {way} | {each['bytes'] / 1e9:.2f} | {cost:.2f} | {share} |"
-        )
+        memory_ = f"{each['bytes'] / memory.GB:.2f}"
+        lines.append(f"| {title} | {size} | {told(way, each)} | {memory_} | {cost:.2f} | {share} |")
     return "\n".join(lines)
+
+
+def _place(case: Case) -> tuple:
+    name, size, way = case
+    kind, _, number = way.partition(":")
+    return list(NETWORKS).index(name), size, WAYS.index(kind), -float(number or 1024)
+
+
+def of_cases(found: dict[str, dict]) -> list[Case]:
+    """The cases that were measured, or not tried."""
+    keys = [key.split("/") for key in found if key.startswith("large/")]
+    return [(name, int(size), way) for _, name, size, way in keys]
+
+
+def key_of(case: Case) -> str:
+    """Under which the results of a case are kept."""
+    return "/".join(["large", *map(str, case)])
+
+
+def told(way: str, each: dict) -> str:
+    """A way in words."""
+    kind, _, number = way.partition(":")
+    if kind == "memory":
+        tiles = f"tiles of {each['tile']}" if each.get("tile") else "no tiles"
+        return f"`--memory {number}GB`: {tiles}"
+    return f"`--tile {number or 1024}`" if kind == "tiles" else kind
+
+
+def per_pixel(each: dict) -> float:
+    """Microseconds per pixel of a step."""
+    return 1e6 * each["seconds"] / each["pixels"]
 
 
 def main() -> None:
@@ -102,20 +178,13 @@ def main() -> None:
     if len(sys.argv) == 4:
         print(json.dumps(measure(sys.argv[1], int(sys.argv[2]), sys.argv[3])))
         return
-    quick = sys.argv[1:] == ["--quick"]
-    path = RESULTS / ("large-quick.json" if quick else "large.json")
-    found = json.loads(path.read_text()) if path.exists() and not quick else {}
-    for name, size, way in QUICK if quick else CASES:
-        if (key := f"{name}/{size}/{way}") in found:
-            continue
-        command = [sys.executable, "-m", "benchmarks.large", name, str(size), way]
-        done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
-        words = done.stdout.splitlines()
-        found[key] = json.loads(words[-1]) if done.returncode == 0 else {"error": "does not fit"}
-        if not quick:
-            path.write_text(json.dumps(found, indent=1) + "\n")
-        print(key, found[key], flush=True)
-    print(f"\n{table(found)}")
+    quick, began = sys.argv[1:] == ["--quick"], time.perf_counter()
+    with TemporaryDirectory() as folder:
+        store = Store((Path(folder) if quick else RESULTS) / "large.json", machine(CPU))
+        for case in QUICK if quick else CASES:
+            if store.measure(key := key_of(case), lambda case=case: apart(*case)):
+                print(key, store.data["measurements"][key], flush=True)
+    print(f"\n{table(store.data['measurements'])}\n\n{time.perf_counter() - began:.0f} s")
 
 
 if __name__ == "__main__":

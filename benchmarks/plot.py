@@ -1,4 +1,4 @@
-"""Seconds per step against size, or quality against steps and seconds.
+"""Seconds per step against size; quality against steps and seconds; memory of large pictures.
 
 python -m benchmarks.plot [FILE ...]      draws each as a PNG beside it
 """
@@ -7,10 +7,11 @@ import sys
 from pathlib import Path
 from statistics import median
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmarks import reached
-from benchmarks.report import NETWORKS
+from benchmarks import large, reached
+from benchmarks.large import NETWORKS
 from benchmarks.store import RESULTS, read
 from stylelab.files.local import atomic
 
@@ -101,11 +102,75 @@ def draw_quality(data: dict) -> Figure:
     return figure
 
 
+def draw_large(data: dict) -> Figure:
+    """The figure: memory against size, and time against memory at one size, for each network."""
+    figure = Figure(figsize=(9, 7), layout="constrained", dpi=150)
+    grid, found = figure.subplots(2, len(NETWORKS), squeeze=False), data["measurements"]
+    cases = [case for case in large.of_cases(found) if "bytes" in found[large.key_of(case)]]
+    for (above, below), (network, title) in zip(grid.T, NETWORKS.items(), strict=True):
+        of_network = {case: found[large.key_of(case)] for case in cases if case[0] == network}
+        sizes = sorted({size for _, size, _ in of_network})
+        for way, label, colour in (
+            ("whole", "whole", COLOURS["textbook"]),
+            ("tiles", "tiles of 1024", COLOURS["stylelab"]),
+        ):
+            line = [
+                (size, of_network[network, size, way]["bytes"] / 1e9)
+                for size in sizes
+                if (network, size, way) in of_network
+            ]
+            above.plot(*zip(*line, strict=True), "o-", color=colour, label=label) if line else None
+        above.set_xscale("log")
+        above.set_ylim(bottom=0)
+        above.set_xticks(sizes, [str(size) for size in sizes])
+        above.set_xticks([], minor=True)
+        above.set_title(f"{title}, random weights" if network == "random" else title)
+        above.set_xlabel("longer side, pixels")
+        if 2048 in sizes:
+            _at_one_size(below, of_network, 2048)
+        for axis in (above, below):
+            axis.grid(alpha=0.3)
+    grid[0, 0].set_ylabel("peak memory, GB")
+    grid[1, 0].set_ylabel("µs per pixel and step")
+    for axis in grid[:, 0]:
+        if axis.lines:
+            axis.legend(frameon=False)
+    machine = data["machine"]
+    figure.suptitle(f"{machine['processor']}, {machine['threads']} threads", fontsize="medium")
+    return figure
+
+
+def _at_one_size(axis: Axes, found: dict[tuple, dict], size: int) -> None:
+    """Time against memory: tiles of several sides, as a memory chooses them, and others."""
+    for kind, unit, label, look, colour in (
+        ("whole", "", "whole", "s", COLOURS["textbook"]),
+        ("tiles", " ", "tiles, sides in pixels", "o-", COLOURS["stylelab"]),
+        ("memory", " GB", "--memory", "^-", MORE[0]),
+        ("recomputed", "", "recomputed", "D", MORE[3]),
+    ):
+        points = sorted(
+            (each["bytes"] / 1e9, large.per_pixel(each), way.partition(":")[2] or "1024")
+            for (_, at, way), each in found.items()
+            if at == size and way.partition(":")[0] == kind
+        )
+        for x, y, number in points if unit else ():
+            axis.annotate(
+                number + unit, (x, y), (0, 6), textcoords="offset points", ha="center", size=7
+            )
+        xs, ys = [[point[i] for point in points] for i in (0, 1)]
+        axis.plot(xs, ys, look, color=colour, label=label)
+    axis.margins(0.15)
+    axis.set_xlim(left=0)
+    axis.set_ylim(bottom=0)
+    axis.set_xlabel(f"peak memory at {size} pixels, GB")
+
+
 def save(file: Path) -> Path:
     """Draw a file of results as a PNG of the same name, and return its path."""
     data, path = read(file), file.with_suffix(".png")
     of_quality = any(key.startswith("quality/") for key in data["measurements"])
-    figure = (draw_quality if of_quality else draw)(data)
+    of_large = bool(large.of_cases(data["measurements"]))
+    figure = (draw_quality if of_quality else draw_large if of_large else draw)(data)
     with atomic(path) as temporary:
         figure.savefig(temporary)
     return path

@@ -1,23 +1,24 @@
-"""The tables of goals and measurements in docs/speed.md, of the speed on a CPU and of quality.
+"""The tables in docs/speed.md: goals and measurements of speed and quality, and large pictures.
 
 python -m benchmarks.report [FILE ...]
 
-The second is written once there is a results/quality.json. With files of results: prints their
-tables in Markdown instead.
+Each is written once there are results: cpu.json, quality.json and large.json in results/. With
+files of results: prints their tables in Markdown instead.
 """
 
 import sys
 from pathlib import Path
 from statistics import median
 
-from benchmarks import reached
+from benchmarks import large, reached
+from benchmarks.large import NETWORKS
 from benchmarks.store import RESULTS, read
 
 PAGE = RESULTS.parents[1] / "docs" / "speed.md"
 BEGIN, END = "<!-- benchmarks.report: begin -->", "<!-- benchmarks.report: end -->"
 QUALITY = "<!-- benchmarks.report quality: begin -->", "<!-- benchmarks.report quality: end -->"
+LARGE = "<!-- benchmarks.report large: begin -->", "<!-- benchmarks.report large: end -->"
 
-NETWORKS = {"random": "VGG-19", "vgg19-mini": "vgg19-mini"}
 Row = tuple[str, str, str]  # goal, measured, whether it is met
 NO_GPU = "unconfirmed: no GPU here"
 NOT_YET = "not measured"
@@ -233,6 +234,9 @@ def pictures(found: dict, on_cpu: bool) -> list[Row]:
 def table(data: dict) -> str:
     """One file's results as Markdown."""
     on_cpu, found = data["machine"]["device"] == "cpu", data["measurements"]
+    about = ", ".join(f"{k} {v}" for k, v in data["machine"].items() if v is not None)
+    if large.of_cases(found):
+        return f"Measured with {about}. VGG-19 has random weights.\n\n{large.table(found)}"
     of_quality = [key for key in found if key.startswith("quality/")]
     parts = (steps, rival, to_loss, finished, memory, growth, waits, gpu)
     speed = len(of_quality) < len(found) or not found
@@ -242,7 +246,6 @@ def table(data: dict) -> str:
         why = NOT_YET if here else "not measured: neural-style 0.5.7 is not installed here"
         rows.append(("a step of neural-style", why, "–"))
     rows += [row for part in (to_quality, pictures) for row in part(found, on_cpu)]
-    about = ", ".join(f"{k} {v}" for k, v in data["machine"].items() if v is not None)
     note = "Medians; VGG-19 has random weights." if speed else "Medians over the artworks."
     lines = [f"Measured with {about}. {note}"]
     lines += ["", "| goal | measured | met? |", "| --- | --- | --- |"]
@@ -263,8 +266,9 @@ def main() -> None:
         print("\n\n".join(table(read(file)) for file in files))
     else:
         write(PAGE, RESULTS / "cpu.json")
-        if (found := RESULTS / "quality.json").exists():
-            write(PAGE, found, *QUALITY)
+        for name, markers in (("quality", QUALITY), ("large", LARGE)):
+            if (found := RESULTS / f"{name}.json").exists():
+                write(PAGE, found, *markers)
 
 
 if __name__ == "__main__":

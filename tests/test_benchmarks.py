@@ -10,6 +10,7 @@ import torch
 from benchmarks import __main__ as program
 from benchmarks import (
     contenders,
+    large,
     measure,
     neural_style_program,
     plot,
@@ -362,4 +363,36 @@ def test_the_page_on_speed_has_the_table_of_quality(tmp_path):
     page = tmp_path / "speed.md"
     page.write_bytes(report.PAGE.read_bytes())
     report.write(page, store.RESULTS / "quality.json", *report.QUALITY)
+    assert page.read_bytes() == report.PAGE.read_bytes()
+
+
+def test_large_pictures_are_measured_once_told_and_drawn(monkeypatch, tmp_path, capsys):
+    cases = [("vgg19-mini", 64, way) for way in ("whole", "tiles:32", "recomputed")]
+    monkeypatch.setattr(large, "RESULTS", tmp_path)
+    monkeypatch.setattr(large, "apart", large.measure)
+    monkeypatch.setattr(large, "CASES", [*cases, ("random", 2048, "whole")])
+    monkeypatch.setattr(sys, "argv", ["large"])
+    there = store.Store(tmp_path / "large.json", store.machine(CPU))
+    there.measure("large/random/2048/whole", lambda: {"error": "not tried"})
+    large.main()
+    said = capsys.readouterr().out
+    found = store.read(tmp_path / "large.json")
+    assert found["measurements"]["large/vgg19-mini/64/tiles:32"]["tile"] == 32
+    assert "| vgg19-mini | 64 | `--tile 32` |" in said and "not tried" in said
+    assert report.table(found).endswith(large.table(found["measurements"]))
+    assert plot.save(tmp_path / "large.json").stat().st_size > 10_000
+    large.main()
+    assert "'seconds'" not in capsys.readouterr().out  # nothing was measured again
+
+
+def test_a_whole_picture_that_cannot_fit_is_not_tried(monkeypatch):
+    monkeypatch.setattr(large.memory, "free", lambda device: 1e9)
+    assert "not tried: 41 GB" in large.apart("vgg19-mini", 8192, "whole")["error"]
+
+
+@pytest.mark.skipif(not (store.RESULTS / "large.json").exists(), reason="not measured yet")
+def test_the_page_on_speed_has_the_table_of_large_pictures(tmp_path):
+    page = tmp_path / "speed.md"
+    page.write_bytes(report.PAGE.read_bytes())
+    report.write(page, store.RESULTS / "large.json", *report.LARGE)
     assert page.read_bytes() == report.PAGE.read_bytes()

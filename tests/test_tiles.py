@@ -134,6 +134,60 @@ def test_in_single_precision(tiny_network, padding):
     )
 
 
+def counting(network):
+    """The tiles that go through the network, as a list that grows."""
+    calls, plain = [], network.convolution
+
+    def convolution(x, weight, *rest, **more):
+        if weight is network.conv1_1.weight:
+            calls.append(x.shape)
+        return plain(x, weight, *rest, **more)
+
+    network.convolution = convolution
+    return calls
+
+
+@pytest.mark.parametrize(("spare", "kept"), [(0, 1), (0.9, 1), (2.1, 3), (100, 6)])
+def test_tiles_that_are_kept_are_not_computed_again_and_change_no_bit(tiny_network, spare, kept):
+    network, x = tiny_network(dtype=torch.float32), images(1, 75, 91).float()
+    objective = objective_of(network, x, DEEP[::4])
+    losses, gradient = TiledObjective(objective, 32).value_and_grad(x)
+    each = memory.kept(network, DEEP[::4], (75, 91))
+    calls = counting(network)
+    found = TiledObjective(objective, 32, spare=spare * each).value_and_grad(x)
+    assert len(calls) == 6 + 6 - kept
+    assert torch.equal(found[1], gradient) and all(
+        map(torch.equal, *map(dict.values, (found[0], losses)))
+    )
+
+
+def test_each_device_keeps_its_last_tile(tiny_network):
+    network, x = tiny_network(), images(1, 75, 91)
+    tiled = TiledObjective(objective_of(network, x, DEEP[::4]), 32, [torch.device("cpu")] * 2)
+    calls = counting(network)
+    tiled.value_and_grad(x)
+    assert len(calls) == 6 + 6 - 2
+
+
+def test_memory_that_is_named_keeps_tiles_and_a_side_alone_keeps_one(tiny_network, monkeypatch):
+    """Eleven tiles are computed where one of six is kept; what is named may be smaller than one."""
+    network = tiny_network(dtype=torch.float32)
+    monkeypatch.setattr(memory, "free", lambda device: 1e12)
+    results, counts, calls = [], [], counting(network)
+    for named in (None, 1.0, 1e11):
+
+        def begin(run, states):
+            calls.clear()
+            yield from states
+
+        hooks = [begin, InTiles(32, named)]
+        results.append(transfer(network, *pair(), steps=2, progress=False, hooks=hooks))
+        counts.append(len(calls))
+    assert counts[0] == counts[1] and counts[0] * 6 == counts[2] * 11 > 0
+    assert torch.equal(results[0].images, results[1].images)
+    assert torch.equal(results[0].images, results[2].images)
+
+
 def pair(height=70, width=90):
     """A photograph and a painting, (1, 3, H, W), single precision."""
     return (images(1, height, width, seed).clamp(0, 1).float() for seed in (5, 6))

@@ -106,3 +106,21 @@ def test_filters_follow_the_weights_and_copies_have_their_own(wide):
     with torch.no_grad():
         copied.conv2_1.weight.zero_()
     assert found(copied).std((2, 3)).max() == 0 and relative(found(wide), before) < 1e-6
+
+
+@pytest.mark.parametrize("padding", [0, 1])
+@pytest.mark.parametrize("memory", [torch.contiguous_format, torch.channels_last])
+def test_other_layers_do_not_keep_their_input_and_give_the_same_bits(padding, memory):
+    weight, bias = torch.randn(7, 5, 3, 3).to(memory_format=memory), torch.randn(7)
+    image, results, kept = torch.randn(2, 5, 33, 21), [], []
+    for convolution in (F.conv2d, winograd.Convolution()):
+        x = image.contiguous(memory_format=memory).requires_grad_()
+        with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t.shape) or t, id_):
+            y = convolution(x, weight, bias, padding=padding)
+        results.append((y, *torch.autograd.grad(y.square().sum(), x)))
+    assert all(map(torch.equal, *results))
+    assert kept.count(image.shape) == 1  # by F.conv2d
+
+
+def id_(tensor):
+    return tensor

@@ -30,6 +30,7 @@ HISTORY = 20  # pairs (s, y) that L-BFGS keeps, where no other number is asked f
 VECTORS = {"lbfgs": 2 * HISTORY + 15, "adam": 15}
 # Maps held at the peak for each that is computed: features, gradients, copies with an edge.
 MAPS = {"zeros": 2.0, "reflect": 2.7}
+KEPT = {"zeros": 1.3, "reflect": 1.6}  # those of them that are kept until the backward pass
 USED = 0.8  # of the free memory, where tiles are chosen by it: an estimate may be wrong
 LOOKING = 4  # maps of the first layers at the peak, where a style is only looked at
 LOADING = 32  # bytes for each pixel of a file while it is decoded
@@ -54,24 +55,34 @@ def needed(
     optimiser: Optimiser = lbfgs,
     guided: Iterable[str] = (),
     targets: Iterable[str] = (),
-    side: int | None = None,
+    side: int | tuple[int, int] | None = None,
 ) -> float:
     """Bytes, beside the network's, for optimising images of `shape` (N, 3, H, W) at `layers`.
 
     Args:
         guided: the layer of each term with a guide, which keeps the maps times the guide as well.
         targets: the layers whose features are a target, and kept.
-        side: of the tiles that images are evaluated in; None is the whole.
+        side: of the tiles that images are evaluated in, or their height and width; None is the
+            whole.
     """
     count, _, height, width = shape
     pixels = seen = height * width
     at_once = min(count, max(1, CPU_PIXELS // pixels)) if device == "cpu" else count
     if side is not None:
         more = 2 * tiles.margin(network, layers)
-        at_once, seen = 1, min(height, side + more) * min(width, side + more)
+        rows, columns = side if isinstance(side, tuple) else (side, side)
+        at_once, seen = 1, min(height, rows + more) * min(width, columns + more)
     vectors = 3 * _vectors(optimiser) * count
     maps = MAPS[network.padding] * maps_per_pixel(network, layers) + _maps(network, guided)
     return FLOAT * (pixels * (vectors + _maps(network, targets) * count) + seen * maps * at_once)
+
+
+def kept(
+    network: VGG, layers: Iterable[str], seen: tuple[int, int], guided: Iterable[str] = ()
+) -> float:
+    """Bytes of what was computed of a tile that sees (height, width), until its gradient is."""
+    maps = KEPT[network.padding] * maps_per_pixel(network, layers) + _maps(network, guided)
+    return FLOAT * math.prod(seen) * maps
 
 
 def _vectors(optimiser: Optimiser) -> int:

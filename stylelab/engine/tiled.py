@@ -3,13 +3,15 @@
 All losses are functions of sums over positions (`stylelab.objective`). A first pass sums over the
 tiles, without gradients. The gradients of the losses with respect to these sums are then fixed, and
 a second pass takes each tile alone through the network, forward and backward; where the pixels that
-tiles see overlap, their gradients are added. Both passes can share out the tiles among devices.
+tiles see overlap, their gradients are added. What the last tile of the first pass computed is still
+there for the second, which begins with it; so are as many before it as there is memory for. Both
+passes can share out the tiles among devices.
 """
 
 import copy
 import math
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from typing import Any
@@ -26,6 +28,8 @@ from stylelab.objective import Losses, Objective
 from stylelab.optimisation import Run
 from stylelab.vgg import VGG
 
+Graph = tuple[Tensor, dict[int, Tensor]]  # a tile's pixels, and what terms sum, by their number
+
 
 class TiledObjective(Objective):
     """An `Objective` that is evaluated in tiles; its numbers are those of the whole, to rounding.
@@ -37,13 +41,18 @@ class TiledObjective(Objective):
         side: of a tile, in pixels; None is the whole image.
         devices: where tiles are computed, several at a time; one may stand there twice. Without
             any it is the network's.
+        spare: bytes for tiles that are not computed twice, beside the last one, which never is.
     """
 
     def __init__(
-        self, objective: Objective, side: int | None, devices: Sequence[torch.device] = ()
+        self,
+        objective: Objective,
+        side: int | None,
+        devices: Sequence[torch.device] = (),
+        spare: float = 0.0,
     ) -> None:
         vars(self).update(vars(objective))
-        self.side = side
+        self.side, self.spare = side, spare
         self._whole = [t for t in self.terms if t.layer is None and not hasattr(t, "sums")]
         self._parts = copy.copy(objective)
         self._parts.terms = [t for t in self.terms if all(t is not each for each in self._whole)]
@@ -71,7 +80,7 @@ class TiledObjective(Objective):
         side = min(self.side or longest, longest)
         if side <= memory.LEAST:
             return False
-        self.side = max(memory.LEAST, side // 2)
+        self.side, self.spare = max(memory.LEAST, side // 2), 0.0
         _say(f"memory ran out; the work goes on in tiles of {self.side} pixels")
         return True
 
@@ -92,18 +101,40 @@ class TiledObjective(Objective):
         self, one: Tensor, images: Tensor, found: list[Tile], gradient: Tensor
     ) -> list[tuple[str, Tensor]]:
         """The losses of one image of the batch; adds to its `gradient`, `(1, 3, H, W)`."""
+        count = len(found)
+        once = count - self._kept(found)  # the first of those that are not computed again
+        graphs: dict[int, Graph] = {}
+
+        def first(network: VGG, number: int) -> dict[int, Tensor]:
+            graph = self._graph(network, found[number], one, images, number >= once)
+            if number >= once:
+                graphs[number] = graph
+            return {term: each.detach() for term, each in graph[1].items()}
+
+        def second(network: VGG, number: int) -> tuple[int, Tensor]:
+            graph = graphs.pop(number, None)
+            graph = graph or self._graph(network, found[number], one, images, True)
+            return number, _slope(*graph, slopes)
+
         sums: dict[int, Tensor] = {}
-        for part in self._each(lambda *where: self._sums(*where, one, images), found):
+        for part in self._each(first, range(count)):
             sums = {n: sums[n] + each.to(one.device) if sums else each for n, each in part.items()}
         leaves = {number: each.detach().requires_grad_() for number, each in sums.items()}
         with torch.enable_grad():
             losses = self._parts.losses_from(leaves, images, tuple(one.shape[2:]))
             total = torch.stack([loss for _, loss in losses]).sum()
         slopes = dict(zip(leaves, torch.autograd.grad(total, [*leaves.values()]), strict=True))
-        work = lambda *where: (where[1], self._slope(*where, one, images, slopes))  # noqa: E731
-        for tile, slope in self._each(work, found):
-            gradient[:, :, *tile.seen] += slope.to(gradient)
+        last = dict(self._each(second, range(once, count)))
+        # Added in one order, however many are kept: the memory at hand changes no bit.
+        for number, slope in chain(self._each(second, range(once)), last.items()):
+            gradient[:, :, *found[number].seen] += slope.to(gradient)
         return [(name, loss.detach()) for name, loss in losses]
+
+    def _kept(self, found: list[Tile]) -> int:
+        """How many tiles are kept from the first pass for the second."""
+        guided = [t.layer for t in self._parts.terms if getattr(t, "guide", None) is not None]
+        each = memory.kept(self.network, found[0].layers, _sides(found, "seen"), guided)
+        return min(len(found), len(self._networks) + int(self.spare / each))
 
     def _at_once(
         self, one: Tensor, images: Tensor, gradient: Tensor
@@ -116,30 +147,23 @@ class TiledObjective(Objective):
             gradient += torch.autograd.grad(loss.sum(), pixels)[0].to(gradient.dtype)
             yield term.name, loss.detach()
 
-    def _each(self, work: Callable[[VGG, Tile], Any], found: list[Tile]) -> Iterator[Any]:
+    def _each(self, work: Callable[[VGG, int], Any], numbers: Iterable[int]) -> Iterator[Any]:
         """`work` for each tile, in order: as many at a time as there are devices."""
         if len(self._networks) == 1:
-            yield from (work(self._networks[0], tile) for tile in found)
+            yield from (work(self._networks[0], number) for number in numbers)
             return
-        at_once = len(self._networks)
+        numbers, at_once = list(numbers), len(self._networks)
         with ThreadPoolExecutor(at_once) as pool:
-            for first in range(0, len(found), at_once):
-                yield from pool.map(work, self._networks, found[first : first + at_once])
+            for first in range(0, len(numbers), at_once):
+                yield from pool.map(work, self._networks, numbers[first : first + at_once])
 
-    @torch.no_grad()
-    def _sums(self, network: VGG, tile: Tile, one: Tensor, images: Tensor) -> dict[int, Tensor]:
-        """What the terms sum over a tile."""
-        return self._sums_of(network, tile, _pixels(network, tile, one), images)
-
-    @torch.enable_grad()
-    def _slope(
-        self, network: VGG, tile: Tile, one: Tensor, images: Tensor, slopes: dict[int, Tensor]
-    ) -> Tensor:
-        """The gradient with respect to the pixels that a tile sees, from that of the sums."""
-        pixels = _pixels(network, tile, one).requires_grad_()
-        sums = self._sums_of(network, tile, pixels, images)
-        total = sum((each * slopes[number].to(each)).sum() for number, each in sums.items())
-        return torch.autograd.grad(total, pixels)[0]
+    def _graph(
+        self, network: VGG, tile: Tile, one: Tensor, images: Tensor, gradient: bool
+    ) -> Graph:
+        """What the terms sum over a tile, from pixels that may be asked for a gradient."""
+        pixels = one[:, :, *tile.seen].detach().to(network.device, network.dtype)
+        with torch.set_grad_enabled(gradient):
+            return pixels, self._sums_of(network, tile, pixels.requires_grad_(gradient), images)
 
     def _sums_of(
         self, network: VGG, tile: Tile, pixels: Tensor, images: Tensor
@@ -150,9 +174,19 @@ class TiledObjective(Objective):
         return self._parts.sums(chain(pieces, [own]), images, network)
 
 
-def _pixels(network: VGG, tile: Tile, one: Tensor) -> Tensor:
-    """What a tile sees of an image `(1, 3, H, W)`, on the network's device."""
-    return one[:, :, *tile.seen].detach().to(network.device, network.dtype)
+def _slope(pixels: Tensor, sums: dict[int, Tensor], slopes: dict[int, Tensor]) -> Tensor:
+    """The gradient with respect to `pixels`, from that of the sums over them."""
+    with torch.enable_grad():
+        total = sum((each * slopes[number].to(each)).sum() for number, each in sums.items())
+    return torch.autograd.grad(total, pixels)[0]
+
+
+def _sides(found: list[Tile], of: str) -> tuple[int, int]:
+    """The most rows and the most columns of what a tile sees, or of its `owned_pixels`."""
+    windows = [getattr(tile, of) for tile in found]
+    return tuple(
+        max(span.stop - span.start for span in axis) for axis in zip(*windows, strict=True)
+    )
 
 
 class InTiles:
@@ -208,20 +242,21 @@ class InTiles:
 
     def _tiled(self, run: Run) -> TiledObjective:
         asked, size, side = memory.asked_of(run), tuple(run.start.shape[2:]), self.side
-        why, remedy = "", "ask for no tiles and one device (no --tile, one --device)"
-        if side is None:
+        why, remedy, there = "", "ask for no tiles and one device (no --tile, one --device)", 0.0
+        if side is None or self.memory is not None:
             there = max(0.0, memory.left(self.memory, str(run.start.device)))
+        if side is None:
             side, need = memory.side_within(there, *asked), memory.needed(*asked)
             why = f", as at once they may need {need / 1e9:.1f} GB of {there / 1e9:.1f} GB"
             if side is not None:
                 fitting = int(max(size) * math.sqrt(memory.USED * there / need)) // 10 * 10
                 remedy = f"lower the size (--size) to about {fitting}"
         network, layers = run.objective.network, run.objective.layers
-        while (count := len(tiles(network, layers, size, side))) < len(self.devices):
+        while len(found := tiles(network, layers, size, side)) < len(self.devices):
             if side == memory.LEAST:
                 break
             side = max(memory.LEAST, min(side or max(size), max(size)) // 2)
-        found = TiledObjective(run.objective, side, self.devices)
+        count, tiled = len(found), TiledObjective(run.objective, side, self.devices)
         if side is not None and count > 1:
             if not all(getattr(term, "divides", True) for term in run.objective.terms):
                 raise SettingError(
@@ -229,11 +264,14 @@ class InTiles:
                     f"pixels in {count} tiles{why}; {remedy}, or choose another style_loss "
                     "(--style-loss): gram, covariance or wasserstein"
                 )
+            if not self.devices:
+                need = memory.needed(*asked, _sides(found, "owned_pixels"))
+                tiled.spare = max(0.0, memory.USED * there - need)
             where = f" on {len(self.devices)} devices" if len(self.devices) > 1 else ""
             _say(f"{size[1]} x {size[0]} pixels in {count} tiles of {side} pixels{where}{why}")
         elif not self.devices:
-            found.side = None
-        return found
+            tiled.side = None
+        return tiled
 
 
 def _say(message: str) -> None:

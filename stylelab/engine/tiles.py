@@ -64,10 +64,13 @@ class Tile:
                 x = self._cut(x, last, layer)
             x = F.relu_(network.convolve(layer, x))
             if layer in self.layers:
-                inside = (_inside(a.owned[layer], a.computed[layer]) for a in self.axes)
-                yield layer, x[:, :, *inside]
-            if layer == self.layers[-1]:
-                return
+                inside = [_inside(a.owned[layer], a.computed[layer]) for a in self.axes]
+                if layer == self.layers[-1]:
+                    yield layer, x[:, :, *inside]
+                    return
+                x, own = _WithPart.apply(x, *inside)
+                yield layer, own
+                del own
             last = layer
 
     def _cut(self, x: Tensor, last: str, layer: str) -> Tensor:
@@ -77,6 +80,24 @@ class Tile:
             for axis in self.axes
         )
         return x[:, :, *inside]
+
+
+class _WithPart(torch.autograd.Function):
+    """An image and the part of it in some rows and columns, `(N, C, H, W)` and `(N, C, h, w)`.
+
+    The gradient of the part is added where that of the image is. Autograd would make another one
+    of the image's size for it, of zeros.
+    """
+
+    @staticmethod
+    def forward(ctx, x: Tensor, rows: slice, columns: slice) -> tuple[Tensor, Tensor]:
+        ctx.inside = rows, columns
+        return x.view_as(x), x[:, :, rows, columns]
+
+    @staticmethod
+    def backward(ctx, whole: Tensor, part: Tensor) -> tuple[Tensor, None, None]:
+        whole[:, :, *ctx.inside] += part  # nobody else has it: what follows uses the image once
+        return whole, None, None
 
 
 def _inside(span: Span, of: Span) -> slice:

@@ -50,8 +50,10 @@ class Convolution:
 
     def __call__(self, x: Tensor, weight: Tensor, bias: Tensor, *, padding: int) -> Tensor:
         on_cpu = x.device.type == "cpu" and x.dtype == torch.float32
-        if not on_cpu or weight.requires_grad or sum(weight.shape[:2]) < MIN_MAPS:
+        if weight.requires_grad:
             return F.conv2d(x, weight, bias, padding=padding)
+        if not on_cpu or sum(weight.shape[:2]) < MIN_MAPS:
+            return _Direct.apply(x, weight, bias, padding)
         known, version, filters = self._filters.get(id(weight), (lambda: None, -1, None))
         if known() is not weight or version != weight._version:
             filters = transform_filters(weight)
@@ -87,6 +89,22 @@ def conv2d(x: Tensor, filters: tuple[Tensor, Tensor], bias: Tensor, padding: int
         padding: 0, 1 or 2.
     """
     return _Convolution.apply(x, *filters, bias, padding)
+
+
+class _Direct(torch.autograd.Function):
+    """`F.conv2d` with frozen weights; unlike it, it does not keep its input for the gradient."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor, padding: int) -> Tensor:
+        ctx.save_for_backward(weight)
+        ctx.shape, ctx.padding = x.shape, padding
+        return F.conv2d(x, weight, bias, padding=padding)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        (weight,) = ctx.saved_tensors
+        found = torch.nn.grad.conv2d_input(ctx.shape, weight, gradient, padding=ctx.padding)
+        return found, None, None, None
 
 
 class _Convolution(torch.autograd.Function):
