@@ -154,8 +154,8 @@ def optimise(
 
     def states() -> Iterator[State]:
         nonlocal stuck, finished
-        z = parametrisation.from_image(run.start)
-        for state in optimiser(value_and_grad, z, resume=run.resume):
+        begin = parametrisation.from_image  # no name for the large tensor that it gives
+        for state in optimiser(value_and_grad, begin(run.start), resume=run.resume):
             run.resume = None  # large
             if state.step % CHECK == 0:  # waits for the device
                 refusing = state.refused >= STUCK
@@ -189,7 +189,7 @@ def optimise(
 def _losses_in_8_bits(objective: Objective, images: Tensor, like: dict) -> dict[str, Tensor]:
     """Each term's losses of `images` rounded to 8 bits; NaN if an interrupt comes even then."""
     try:
-        terms, _ = objective.value_and_grad(images.mul(255).round() / 255)
+        terms, _ = objective.value_and_grad(images.mul(255).round_().div_(255))
     except KeyboardInterrupt:
         terms = {name: torch.full_like(losses, torch.nan) for name, losses in like.items()}
     return {name: loss.cpu() for name, loss in terms.items()}

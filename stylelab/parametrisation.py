@@ -44,6 +44,7 @@ class Pixels:
 
 
 PIXELS = Pixels()
+LARGE = 2**22  # pixels of a picture above which it is transformed in parts
 # The square root of the covariance of colours in the images that vgg19-mini was trained on, over
 # its largest singular value (`tools/colours.py` computes it). The other two are 0.26 and 0.12.
 COLOURS = ((0.482, 0.295, 0.218), (0.295, 0.422, 0.296), (0.218, 0.296, 0.478))
@@ -68,17 +69,15 @@ class Frequencies:
     colours: tuple[tuple[float, ...], ...] = COLOURS
 
     def to_image(self, z: Tensor) -> Tensor:
-        plane = _over_both_axes(_inverse_cosines, z * self._gain(z))
-        return torch.einsum("ij,njhw->nihw", self._matrix(z), plane)
+        return _mixed(self._matrix(z), _over_both_axes(_inverse_cosines, z * self._gain(z)))
 
     def from_image(self, image: Tensor) -> Tensor:
-        inverse = torch.linalg.inv(self._matrix(image))
-        plane = torch.einsum("ij,njhw->nihw", inverse, image)
-        return _over_both_axes(_cosines, plane) / self._gain(image)
+        plane = _mixed(torch.linalg.inv(self._matrix(image)), image)
+        return _over_both_axes(_cosines, plane).div_(self._gain(image))
 
     def pull_back(self, z: Tensor, gradient: Tensor) -> Tensor:
-        plane = torch.einsum("ij,nihw->njhw", self._matrix(z), gradient)
-        return _over_both_axes(_cosines, plane) * self._gain(z)
+        plane = _mixed(self._matrix(z).mT, gradient)
+        return _over_both_axes(_cosines, plane).mul_(self._gain(z))
 
     def _matrix(self, like: Tensor) -> Tensor:
         return _matrix(self.colours, like.device, like.dtype)
@@ -95,7 +94,7 @@ def _matrix(
     return torch.tensor(rows, device=device, dtype=dtype)
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=2)  # of the size of a picture each
 def _gain(
     height: int, width: int, power: float, device: torch.device, dtype: torch.dtype
 ) -> Tensor:
@@ -104,9 +103,8 @@ def _gain(
     The frequency 0 has the gain of the lowest other one.
     """
     fy, fx = (torch.arange(side, dtype=torch.float64) / (2 * side) for side in (height, width))
-    f = torch.hypot(fy[:, None], fx).clamp_min(1 / (2 * max(height, width)))
-    gain = f**-power
-    return (gain / gain.square().mean().sqrt()).to(device, dtype)
+    gain = torch.hypot(fy[:, None], fx).clamp_min_(1 / (2 * max(height, width))).pow_(-power)
+    return gain.div_(gain.square().mean().sqrt()).to(device, dtype)
 
 
 @lru_cache(maxsize=8)
@@ -146,8 +144,30 @@ def _inverse_cosines(found: Tensor) -> Tensor:
     return x
 
 
+def _mixed(colours: Tensor, planes: Tensor) -> Tensor:
+    """The matrix `(3, 3)` times the colours of `planes` `(N, 3, H, W)`."""
+    if planes[0, 0].numel() <= LARGE:
+        return torch.einsum("ij,njhw->nihw", colours, planes)
+    found, lines = torch.empty_like(planes), _lines(planes)
+    for there, rows in zip(found.split(lines, 2), planes.split(lines, 2), strict=True):
+        there.copy_(torch.einsum("ij,njhw->nihw", colours, rows))
+    return found
+
+
 def _over_both_axes(transform: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    return transform(transform(x).mT).mT
+    """The transform along the last axis, then the other; it may use the memory of `x`."""
+    if x[0, 0].numel() <= LARGE:
+        return transform(transform(x).mT).mT
+    for plane in x.flatten(0, 1):
+        for way in (plane, plane.mT):
+            for lines in way.split(_lines(way), 0):
+                lines.copy_(transform(lines))
+    return x
+
+
+def _lines(planes: Tensor) -> int:
+    """How many lines of a large picture to transform at a time, as that takes much memory."""
+    return max(1, LARGE // (4 * planes.shape[-1]))
 
 
 FREQUENCIES = Frequencies()

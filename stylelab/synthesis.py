@@ -183,7 +183,7 @@ def transfer_start(network: VGG, transfers: Sequence[Transfer]) -> Tensor:
         if not isinstance(image, Tensor):
             image = _named_start(one, image)
         starts.append(resize(place(network, image), size))
-    return torch.cat(starts)
+    return torch.cat(starts) if len(starts) > 1 else starts[0]  # large: no copy
 
 
 def _named_start(one: Transfer, name: str) -> Tensor:

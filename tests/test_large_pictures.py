@@ -1,6 +1,8 @@
 """`stylelab transfer` of large pictures: tiles, memory, devices, history, sizes by default."""
 
 import json
+import shutil
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -75,6 +77,8 @@ def test_a_limit_of_memory_makes_tiles(folder, monkeypatch, capsys):
         (["--device", "cpu,auto"], "auto chooses one device"),
         (["--device", "cpu,gpu"], "device must be auto, cpu"),
         (["--history", "0"], "from 1 to 100"),
+        (["--scratch", "photo.png"], "photo.png cannot be written (File exists)"),
+        (["--scratch", "s", "--checkpoint", "c"], "--checkpoint would hold all that --scratch has"),
     ],
 )
 def test_what_is_wrong_is_named(folder, capsys, arguments, said):
@@ -91,6 +95,18 @@ def test_a_shorter_history_is_recorded_and_needs_less(folder, tiny_network):
     saved = memory.needed(*asked) - memory.needed(*asked, optimiser)
     assert saved == pytest.approx(30 * 3 * 4 * 30 * 50)  # 15 pairs
     assert calls.how(Settings())["optimiser"] is lbfgs and memory.HISTORY == HISTORY == 20
+
+
+@pytest.mark.parametrize("optimiser", ["lbfgs", "adam"])
+def test_the_command_works_in_files_and_leaves_none(folder, capsys, monkeypatch, optimiser):
+    assert run("-o", "here.png", "--optimizer", optimiser) == 0
+    assert run("-o", "there.png", "--optimizer", optimiser, "--scratch", "files") == 0
+    difference = load_image("there.png") - load_image("here.png")
+    assert difference.abs().max() < 1.5 / 255
+    assert not [*(folder / "files").iterdir()]
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1e5))
+    assert run("-o", "there.png", "--optimizer", optimiser, "--scratch", "files") == 1
+    assert "files has 0.0 GB free, and the optimiser may need" in capsys.readouterr().err
 
 
 def test_large_pictures_are_made_coarse_to_fine_with_fewer_steps_each_time(tiny_network):

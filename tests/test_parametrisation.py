@@ -4,6 +4,7 @@ import pytest
 import scipy.fft
 import torch
 
+from stylelab import parametrisation
 from stylelab.lbfgs import lbfgs
 from stylelab.objective import OutOfRange
 from stylelab.optimisation import optimise
@@ -30,6 +31,23 @@ def test_gradients_come_back_as_autograd_says(name, size):
     way, z, gradient = NAMED[name], noise(2, 3, *size).requires_grad_(), noise(2, 3, *size, seed=1)
     (way.to_image(z) * gradient).sum().backward()
     torch.testing.assert_close(way.pull_back(z.detach(), gradient), z.grad)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_large_pictures_are_transformed_in_parts(size, monkeypatch):
+    z, gradient = noise(2, 3, *size), noise(2, 3, *size, seed=1)
+    given = z.clone()
+    whole = [*_ways(z, gradient)]
+    monkeypatch.setattr(parametrisation, "LARGE", 20)
+    for found, expected in zip(_ways(z, gradient), whole, strict=True):
+        torch.testing.assert_close(found, expected)
+    assert torch.equal(z, given) and torch.equal(gradient, noise(2, 3, *size, seed=1))
+
+
+def _ways(z, gradient):
+    yield FREQUENCIES.to_image(z)
+    yield FREQUENCIES.from_image(z)
+    yield FREQUENCIES.pull_back(z, gradient)
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -57,6 +57,7 @@ def test_a_newcomer_can_read_it():
     # styles, regions and starts, which one file with what runs it would not hold; and what the
     # pictures of a batch have of their own, as the objective would not hold it. Losses that can be
     # summed over the tiles of a picture take a hundred lines, the objective of the authors' code
-    # and weights as they were trained fifty.
-    assert len(lines) <= 15 and sum(lines.values()) <= 2380
+    # and weights as they were trained fifty. Working on vectors in blocks, in memory or in files,
+    # takes another hundred and forty-five.
+    assert len(lines) <= 15 and sum(lines.values()) <= 2525
     assert max(lines.values()) <= 300

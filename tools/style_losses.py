@@ -6,6 +6,7 @@ For each style loss, and for Adam with and without a mean of its pictures, three
 the gallery are transferred with the default strength. It saves the pictures and one sheet of them,
 and prints means of `stylelab.figures.measures.picture_measure`, with the Wasserstein-2 distance as
 a second measure of style: the first is of Gram matrices, which one way optimises and others do not.
+The loss is the lowest of those that were optimised, over that of the photograph.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from stylelab import Transfer, gallery, load, save_image, transfer_batch
 from stylelab.adam import adam
 from stylelab.controls.statistics import representation, wasserstein
 from stylelab.figures.measures import as_saved, picture_measure
+from stylelab.lbfgs import lbfgs
 from stylelab.vgg import STYLE_LAYERS, VGG, resize
 
 PAIRS = (
@@ -34,7 +36,20 @@ WAYS = {
     "gram, Adam": {"optimiser": adam, "steps": 300},
     "gram, Adam's mean": {"optimiser": partial(adam, average=0.98), "steps": 300},
 }
-SHOWN = ("style", "Wasserstein-2", "edges", "finest luminance", "second luminance", "calm", "rim")
+REMEMBERED = {  # what an optimiser remembers, at equal steps; only where it is asked for
+    **{f"history {m}": {"optimiser": partial(lbfgs, history=m)} for m in (20, 10, 5, 2, 1)},
+    "no history, Adam": {"optimiser": adam},
+}
+SHOWN = (
+    "loss",
+    "style",
+    "Wasserstein-2",
+    "edges",
+    "finest luminance",
+    "second luminance",
+    "calm",
+    "rim",
+)
 
 
 def wasserstein_2(judge: VGG, picture: torch.Tensor, style: torch.Tensor) -> float:
@@ -60,7 +75,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("ways", nargs="*", metavar="WAY", help=f"out of {', '.join(WAYS)}")
+    ways = WAYS | REMEMBERED
+    about = f"out of {', '.join(ways)} (default: those before the first history)"
+    parser.add_argument("ways", nargs="*", metavar="WAY", help=about)
     parser.add_argument("--network", default="vgg19-mini")
     parser.add_argument("--judge", default="vgg19", help="a network that is not optimised")
     parser.add_argument("--size", type=int, default=256)
@@ -70,14 +87,16 @@ def main() -> None:
     network, judge, rows = load(options.network), load(options.judge), []
     print(f"{'':<20}{''.join(f'{name:>18}' for name in SHOWN)}{'seconds':>10}")
     for way in options.ways or WAYS:
-        how = {"steps": 100, "optimiser": "lbfgs", "style_loss": "gram", **WAYS[way]}
+        how = {"steps": 100, "optimiser": "lbfgs", "style_loss": "gram", **ways[way]}
         kind, measured, row = how.pop("style_loss"), [], []
         began = time.perf_counter()
         for pair in PAIRS:
             content, style = (gallery.open(name, options.size) for name in pair)
             one = Transfer(content, style, style_loss=kind, strength=options.strength)
-            picture = transfer_batch(network, [one], progress=False, **how).images
+            result = transfer_batch(network, [one], progress=False, **how)
+            picture = result.images
             found = picture_measure(judge, picture, content, style)
+            found["loss"] = float(result.losses.min() / result.losses[0])  # the photograph's is 1
             found["Wasserstein-2"] = wasserstein_2(judge, picture, style)
             found["calm"] = found["finest regularity in calm places"]
             measured.append(found)

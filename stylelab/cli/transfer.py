@@ -3,7 +3,8 @@
 import os
 from argparse import Namespace
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -20,6 +21,7 @@ from stylelab.engine.checkpoint import Checkpoint
 from stylelab.engine.coarse_to_fine import schedule, transfer_coarse_to_fine
 from stylelab.engine.devices import pick_devices
 from stylelab.engine.precision import precision_of
+from stylelab.engine.scratch import Scratch
 from stylelab.engine.tiled import InTiles
 from stylelab.errors import ImageError, SettingError, StylelabError
 from stylelab.files import decode
@@ -65,10 +67,19 @@ def transfer(arguments: Namespace) -> int:
     if asked.saved and not arguments.network:
         asked.saved.check_network(network)
     how = {"steps": settings.steps, **calls.how(settings)}
+    scratch = Scratch(arguments.scratch) if arguments.scratch else None
+    if scratch and devices[0].type != "cpu":
+        raise SettingError(f"--scratch is for --device cpu; got {arguments.device}")
+    if scratch:
+        how["optimiser"] = partial(how["optimiser"], room=scratch)
     shared = devices if len(devices) > 1 else ()
     tiled = InTiles(arguments.tile, arguments.memory, shared)
     _check_fits(asked, network, tiled, how["optimiser"])
     loaded = _load(asked, network, arguments.keep_alpha)
+    if scratch:
+        several = {"styles": loaded.styles, "strokes": loaded.strokes}
+        kept = {name: [*map(scratch.aside, each)] for name, each in several.items()}
+        loaded = replace(loaded, content=scratch.aside(loaded.content), **kept)
     how["hooks"] = [*network.hooks, *([checkpoint] if checkpoint else []), tiled]
     described = balance(network, _described(asked, loaded, network, how))
     steps = schedule(network, [described], settings.steps, settings.levels)
@@ -103,6 +114,8 @@ def _asked(arguments: Namespace) -> Asked:
     kind = {"bits": arguments.bits, "alpha": arguments.keep_alpha, "side": settings.size}
     output = images.check_output(arguments.output, **kind)
     used, checkpoint = [source.path for source in files], arguments.checkpoint
+    if checkpoint and arguments.scratch:
+        raise SettingError("--checkpoint would hold all that --scratch has; give one of the two")
     if arguments.save_every and any(SaveEvery.is_of(output, path) for path in used):
         raise SettingError("--save-every would replace one of the images; name another --output")
     if output.exists() and any(output.samefile(path) for path in used):
@@ -137,10 +150,13 @@ def _check_fits(asked: Asked, network: VGG, tiled: InTiles, optimiser: object) -
         targets=settings.content_weights,
         side=None if in_one_piece else tiled.side or memory.LEAST,
     )
+    if scratch := memory.room_of(optimiser):
+        scratch.check_space(memory.needed_on_disk(optimiser, sides, len(files.pictures)))
     there = memory.left(tiled.memory, device)
     if need > SURELY * there:
         shortage = memory.shortage(network, need, sides, device, there=there)
         less = " or --history" if optimiser_name(optimiser) == "lbfgs" else ""
+        less += "" if scratch or device != "cpu" else ", or give --scratch a folder on a disk"
         if in_one_piece:
             less += ", or choose another --style-loss than sliced, which cannot work in tiles"
         raise StylelabError(f"{shortage}; lower --size{less}")

@@ -8,6 +8,7 @@ from stylelab.cli.arguments import (
     CONTINUES,
     DEVICE,
     FILE,
+    FOLDER,
     METHOD,
     add_settings,
     devices,
@@ -59,6 +60,11 @@ def add_transfer(parser: argparse.ArgumentParser) -> None:
     add("--tile", type=number(int, 32, 65536), metavar="PIXELS", help=about)
     about = "how much memory the work may take, such as 4GB (default: what is free)"
     add("--memory", type=gigabytes, metavar="GB", help=about)
+    about = (
+        "keep what grows with the picture, above all what the optimiser remembers, in files in "
+        "this folder, which are gone at the end: less memory for a large picture on a CPU"
+    )
+    add("--scratch", help=about, **FOLDER)
     precisions = "of the convolutions; tf32 and bfloat16 are faster on a GPU (default: float32)"
     choices = {"choices": ("float32", "tf32", "bfloat16"), "metavar": "float32|tf32|bfloat16"}
     add("--precision", default="float32", help=precisions, **choices)

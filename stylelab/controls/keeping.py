@@ -72,8 +72,11 @@ def keeping(
         contents: the photographs, `(1, 3, H, W)` of one size.
         styles, modes: the styles of each picture, and its `stylelab.controls.colours.MODES`.
     """
-    base, photographs = parametrisation_of(base), torch.cat([place(network, p) for p in contents])
+    base = parametrisation_of(base)
     used = [[each.content_mask for each in row if each.weight > 0] for row in styles]
+    if set(modes) == {"style"} and all(any(mask is None for mask in masks) for masks in used):
+        return base
+    photographs = torch.cat([place(network, p) for p in contents])
     covers = torch.cat([cover(masks, photographs.shape[2:]) for masks in used]).to(photographs)
     view = views(modes, photographs)
     kept = view is not None or bool((covers < 1).any())

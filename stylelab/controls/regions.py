@@ -97,5 +97,6 @@ def shares(weights: Sequence[float], masks: Sequence[Mask], size: Sequence[int])
     used = [mask for weight, mask in zip(weights, masks, strict=True) if weight > 0]
     areas = [1.0 if mask is None else float(fitted(mask, size).mean()) for mask in masks]
     parts = [weight * area for weight, area in zip(weights, areas, strict=True)]
-    covered = float(cover(used, size).mean())
+    everywhere = any(mask is None for mask in used)
+    covered = 1.0 if everywhere else float(cover(used, size).mean())
     return [covered * (part / sum(parts)) for part in parts]

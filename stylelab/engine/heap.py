@@ -20,14 +20,26 @@ KEEPING = {MMAP_THRESHOLD: 2**31 - 1, TRIM_THRESHOLD: -1}  # the largest value; 
 NORMAL = {MMAP_THRESHOLD: 2**25, TRIM_THRESHOLD: 2**26}  # the most that glibc itself goes up to
 
 
+def _library() -> ctypes.CDLL | None:
+    """The C library, if it is glibc."""
+    library = ctypes.CDLL(None) if sys.platform == "linux" else None
+    return library if hasattr(library, "mallopt") and hasattr(library, "malloc_trim") else None
+
+
+def give_back() -> None:
+    """Return to the system what is free of this process's memory."""
+    if library := _library():
+        library.malloc_trim(0)
+
+
 @contextmanager
 def freed_memory_kept() -> Iterator[None]:
     """Keep freed memory in this process; at the end it is returned to the system.
 
     Without effect where the C library is not glibc.
     """
-    library = ctypes.CDLL(None) if sys.platform == "linux" else None
-    if not hasattr(library, "mallopt") or not hasattr(library, "malloc_trim"):
+    library = _library()
+    if not library:
         yield
         return
     try:

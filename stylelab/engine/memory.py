@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from tqdm.auto import tqdm
 
-from stylelab.engine import tiles
+from stylelab.engine import heap, scratch, tiles, winograd
+from stylelab.engine.scratch import Scratch
 from stylelab.errors import StylelabError
 from stylelab.lbfgs import State, lbfgs
 from stylelab.objective import CPU_PIXELS, ContentTerm, Objective
@@ -27,7 +28,8 @@ FLOAT = 4
 HISTORY = 20  # pairs (s, y) that L-BFGS keeps, where no other number is asked for
 # What an optimiser holds at the peak, in images: the s and y of L-BFGS's default history, and
 # iterates, gradients, directions, means, and temporary ones. Any other counts as L-BFGS.
-VECTORS = {"lbfgs": 2 * HISTORY + 15, "adam": 15}
+VECTORS = {"lbfgs": 2 * HISTORY + 12, "adam": 12}
+IN_FILES = 4.5  # the same, where the optimiser's vectors are in files
 # Maps held at the peak for each that is computed: features, gradients, copies with an edge.
 MAPS = {"zeros": 2.0, "reflect": 2.7}
 KEPT = {"zeros": 1.3, "reflect": 1.6}  # those of them that are kept until the backward pass
@@ -72,9 +74,13 @@ def needed(
         more = 2 * tiles.margin(network, layers)
         rows, columns = side if isinstance(side, tuple) else (side, side)
         at_once, seen = 1, min(height, rows + more) * min(width, columns + more)
-    vectors = 3 * _vectors(optimiser) * count
+    vectors, room = 3 * _vectors(optimiser) * count, room_of(optimiser)
+    fixed = winograd.still_to_make(network, network.check_layers(layers)[-1], device)
+    if room:  # and a block of all vectors, twice
+        vectors, fixed = 3 * IN_FILES * count, fixed + 2 * FLOAT * room.block * _vectors(optimiser)
     maps = MAPS[network.padding] * maps_per_pixel(network, layers) + _maps(network, guided)
-    return FLOAT * (pixels * (vectors + _maps(network, targets) * count) + seen * maps * at_once)
+    targets = _maps(network, targets) * count
+    return fixed + FLOAT * (pixels * (vectors + targets) + seen * maps * at_once)
 
 
 def kept(
@@ -89,6 +95,17 @@ def _vectors(optimiser: Optimiser) -> int:
     """What an optimiser holds, in images; one of a `functools.partial` with its history."""
     found = VECTORS.get(optimiser_name(optimiser), VECTORS["lbfgs"])
     return found + 2 * (getattr(optimiser, "keywords", {}).get("history", HISTORY) - HISTORY)
+
+
+def room_of(optimiser: Optimiser) -> Scratch | None:
+    """Where a `functools.partial` of an optimiser keeps its vectors, if that is in files."""
+    room = getattr(optimiser, "keywords", {}).get("room")
+    return room if isinstance(room, Scratch) else None
+
+
+def needed_on_disk(optimiser: Optimiser, sides: tuple[int, int], others: int = 0) -> float:
+    """Bytes in files for a picture of (width, height) with a `Scratch`, and `others` as large."""
+    return 3 * FLOAT * math.prod(sides) * (_vectors(optimiser) + others)
 
 
 def side_within(memory: float, network: VGG, layers: Iterable[str], *asked: Any) -> int | None:
@@ -132,6 +149,8 @@ def needed_for_files(
     resized = [math.prod(_resized(sides, style_size or size)) for sides in styles]
     loading = LOADING * max(map(math.prod, (content, *styles, *starts)))
     images = 3 * FLOAT * (width * height * (1 + len(starts)) + sum(resized))
+    if room_of(optimiser):  # which has the images too, but for one that is enlarged
+        images = 3 * FLOAT * width * height
     run = needed(network, layers, (1, 3, height, width), device, optimiser, **more)
     looked_at = min(max(resized), 4 * tiles.LOOKING**2)
     looking = FLOAT * LOOKING * network.widths["conv1_1"] * looked_at
@@ -171,6 +190,8 @@ def free(device: str) -> float:
 
 def left(memory: float | None, device: str) -> float:
     """The bytes that this process may still take: those free, or what is left of `memory`."""
+    heap.give_back()
+    scratch.rest()
     there = free(device)
     if memory is None:
         return there

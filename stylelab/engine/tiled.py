@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from stylelab.engine import memory
+from stylelab.engine import memory, scratch
 from stylelab.engine.tiles import Tile, tiles
 from stylelab.errors import SettingError
 from stylelab.lbfgs import State
@@ -64,6 +64,7 @@ class TiledObjective(Objective):
 
     def value_and_grad(self, image: Tensor) -> tuple[Losses, Tensor]:
         """As `Objective.value_and_grad`."""
+        scratch.rest()
         while True:
             try:
                 if self.side is None and self._networks == [self.network]:

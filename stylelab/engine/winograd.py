@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from stylelab.vgg import VGG
+
 # Below this sum of maps in and out the transforms cost more than the products they save.
 MIN_MAPS = 384
 # Values in the transformed tiles of one strip of the image: more would not stay in a CPU's caches.
@@ -49,19 +51,39 @@ class Convolution:
         self._filters: dict[int, tuple[weakref.ref, int, tuple[Tensor, Tensor]]] = {}
 
     def __call__(self, x: Tensor, weight: Tensor, bias: Tensor, *, padding: int) -> Tensor:
-        on_cpu = x.device.type == "cpu" and x.dtype == torch.float32
         if weight.requires_grad:
             return F.conv2d(x, weight, bias, padding=padding)
-        if not on_cpu or sum(weight.shape[:2]) < MIN_MAPS:
+        if x.device.type != "cpu" or x.dtype != torch.float32 or not _is_wide(weight):
             return _Direct.apply(x, weight, bias, padding)
-        known, version, filters = self._filters.get(id(weight), (lambda: None, -1, None))
-        if known() is not weight or version != weight._version:
+        filters = self.known(weight)
+        if filters is None:
             filters = transform_filters(weight)
             self._filters[id(weight)] = weakref.ref(weight), weight._version, filters
         return conv2d(x, filters, bias, padding)
 
+    def known(self, weight: Tensor) -> tuple[Tensor, Tensor] | None:
+        """The transformed filters that are kept for `weight`, if there are any."""
+        there, version, filters = self._filters.get(id(weight), (lambda: None, -1, None))
+        return filters if there() is weight and version == weight._version else None
+
     def __deepcopy__(self, memo: dict) -> "Convolution":
         return Convolution()  # of a copied network, whose weights are other tensors
+
+
+def _is_wide(weight: Tensor) -> bool:
+    """Whether Winograd's convolution is the faster one for such frozen weights."""
+    return not weight.requires_grad and sum(weight.shape[:2]) >= MIN_MAPS
+
+
+def still_to_make(network: VGG, deepest: str, device: str) -> int:
+    """Bytes of the filters that a network will keep for its layers up to `deepest`."""
+    ours = isinstance(network.convolution, Convolution) and device == "cpu"
+    if not ours or network.dtype != torch.float32:
+        return 0
+    layers = network.layers[: network.layers.index(deepest) + 1]
+    weights = [network.get_submodule(layer).weight for layer in layers]
+    missing = [w for w in weights if _is_wide(w) and network.convolution.known(w) is None]
+    return sum(2 * 36 * w.shape[0] * w.shape[1] * w.element_size() for w in missing)
 
 
 def transform_filters(weight: Tensor) -> tuple[Tensor, Tensor]:
