@@ -22,6 +22,7 @@ exclude_patterns = [".*", "build", "**/.ipynb_checkpoints"]
 
 nb_execution_mode = "off"
 nb_render_markdown_format = "myst"  # outputs that are tables
+nb_merge_streams = True  # what a cell printed in several pieces
 nb_code_prompt_show = "Show the code"
 nb_code_prompt_hide = "Hide the code"
 nb_ipywidgets_js = {}  # no page has widgets, and their scripts would be downloaded

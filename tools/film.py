@@ -79,7 +79,7 @@ def page(frames: Mapping[int, Tensor], result: Result, images: list[Tensor]) -> 
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.2g} %" if share < 0.995 else f"{100 * share:.0f} %"
+    return f"{100 * share:.2g}\u00a0%" if share < 0.995 else f"{100 * share:.0f}\u00a0%"
 
 
 if __name__ == "__main__":

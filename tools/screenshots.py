@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[1]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
 WIDTHS, SCHEMES, HEIGHT = (1280, 400), ("light", "dark"), 800
-TALLEST = 16_000  # pixels of a picture; longer pages are cut there
+TALLEST = 24_000  # pixels of a picture; longer pages are cut there
 LOOK = r"""() => {
   const found = [], article = document.querySelector("article") ?? document.body;
   const seen = (each) => each.getClientRects().length > 0;
@@ -116,7 +116,7 @@ def take_all(book: Path, output: Path, only: str = "") -> int:
     """
     files = [path for path in sorted(book.rglob("*.html")) if only in path.as_posix()]
     files = [path for path in files if path.stem not in ("genindex", "search")]
-    files = [path for path in files if path.parent != book and "_static" not in path.parts]
+    files = [path for path in files if path != book / "index.html" and "_static" not in path.parts]
     if not files:
         raise StylelabError(f"{book} holds no pages with {only!r} in their name; run make book")
     output.mkdir(parents=True, exist_ok=True)

@@ -9,6 +9,7 @@ from docutils import nodes
 from sphinx.util import logging
 
 TAG = r"\\tag\{(.*?)\}"
+JOINER = "&#8288;"  # keeps a comma or a full stop on the line of the formula before it
 ziamath.config.svg2 = False  # a self-contained SVG
 logger = logging.getLogger(__name__)
 
@@ -21,7 +22,7 @@ def setup(app) -> dict:
 
 def inline(writer, node) -> None:
     """A formula within a line."""
-    writer.body.append(drawn(node, node.astext(), in_line=True))
+    writer.body.append(drawn(node, node.astext(), in_line=True) + JOINER)
     raise nodes.SkipNode
 
 
