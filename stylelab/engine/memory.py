@@ -34,6 +34,7 @@ IN_FILES = 4.5  # the same, where the optimiser's vectors are in files
 MAPS = {"zeros": 2.0, "reflect": 2.7}
 KEPT = {"zeros": 1.3, "reflect": 1.6}  # those of them that are kept until the backward pass
 USED = 0.8  # of the free memory, where tiles are chosen by it: an estimate may be wrong
+GAIN = 1.1
 LOOKING = 4  # maps of the first layers at the peak, where a style is only looked at
 LOADING = 32  # bytes for each pixel of a file while it is decoded
 CGROUP = "/sys/fs/cgroup"
@@ -111,7 +112,8 @@ def needed_on_disk(optimiser: Optimiser, sides: tuple[int, int], others: int = 0
 def side_within(memory: float, network: VGG, layers: Iterable[str], *asked: Any) -> int | None:
     """The side of the largest tiles with which `needed` stays within USED of `memory`.
 
-    None if images need no tiles; LEAST if nothing else is left.
+    None if images need no tiles. Where even tiles of LEAST do not fit, those that need GAIN times
+    as much in all: smaller ones would take several times as long, for next to no memory.
 
     Args:
         asked: as `needed` takes it from `shape` on, up to `targets`.
@@ -120,7 +122,8 @@ def side_within(memory: float, network: VGG, layers: Iterable[str], *asked: Any)
         return None
     grid = tiles.grid_of(network.check_layers(layers))
     sides = range(-(-LEAST // grid), -(-max(asked[0][2:]) // grid))
-    fitting = bisect(sides, USED * memory, key=lambda n: needed(network, layers, *asked, n * grid))
+    limit = max(USED * memory, GAIN * needed(network, layers, *asked, LEAST))
+    fitting = bisect(sides, limit, key=lambda n: needed(network, layers, *asked, n * grid))
     return grid * sides[max(fitting - 1, 0)] if sides else LEAST
 
 
