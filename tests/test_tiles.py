@@ -252,7 +252,7 @@ def test_tiles_are_chosen_by_the_memory(tiny_network, monkeypatch, capsys):
     large = {"content": images(1, 200, 300).clamp(0, 1), "style": images(1, 40, 60).clamp(0, 1)}
     transfer(network, **large, steps=1, progress=False, hooks=[memory.warn_if_short, InTiles()])
     said = capsys.readouterr().err
-    assert "300 x 200 pixels in 6 tiles of 128 pixels, as at once they may need" in said
+    assert "300 x 200 pixels in 2 tiles of 288 pixels, as at once they may need" in said
     assert "the largest size that fits" in said
 
 
