@@ -87,7 +87,7 @@ def test_a_film_of_few_steps_has_a_picture_for_each():
     html = tool.page(dict(enumerate(images)), result, images[:2])
     found = re.findall(r'alt="(Step[^"]*)"', html)
     assert [text.split(" of ")[0] for text in found] == [
-        "Step 0: the loss is 100 %",
-        "Step 1: the loss is 50 %",
-        "Step 2: the loss is 2.5 %",
+        "Step 0: the loss is 100\xa0%",
+        "Step 1: the loss is 50\xa0%",
+        "Step 2: the loss is 2.5\xa0%",
     ]
