@@ -3,10 +3,11 @@
     python -m benchmarks.large                          all cases, kept in results/large.json
     python -m benchmarks.large --quick                  small: does it run?
     python -m benchmarks.large vgg19-mini 4096 tiles    one case, in this process
+    python -m benchmarks.large --estimate               what a GPU could hold, by the estimate
 
-Each case has a process of its own. It does the first evaluation and three steps of Adam from the
-photograph, in frequencies, with a network's own hooks. The time is the shorter one of the last two
-steps; the memory is the most that the process had, PyTorch's libraries and the images included.
+Each case has a process of its own. It does the first evaluation and two steps of Adam from the
+photograph, in frequencies, with a network's own hooks. The time is that of the second step; the
+memory is the most that the process had, PyTorch's libraries and the images included.
 
 Ways: `whole`; `tiles`, or `tiles:512` for another side than 1024; `memory:2`, tiles as
 `--memory 2GB` chooses them, and keeps as many as there is room for; `recomputed`, where the maps
@@ -21,7 +22,9 @@ import signal
 import subprocess
 import sys
 import time
+from bisect import bisect
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import MethodType
@@ -39,24 +42,26 @@ from stylelab import transfer
 from stylelab.adam import adam
 from stylelab.engine import memory
 from stylelab.engine.tiled import InTiles
+from stylelab.lbfgs import lbfgs
+from stylelab.optimisation import Optimiser
 from stylelab.vgg import CONTENT_LAYER, STYLE_LAYERS, VGG
 
 Case = tuple[str, int, str]  # network, longer side, way
 NETWORKS = {"random": "VGG-19", "vgg19-mini": "vgg19-mini"}
 WAYS = ("whole", "tiles", "memory", "recomputed")
 LAYERS = (CONTENT_LAYER, *STYLE_LAYERS)
-STEPS = 3
+STEPS = 2
+GPUS = (24, 40, 80, 141)  # gigabytes
 CPU = torch.device("cpu")
 CASES: list[Case] = [  # the quickest first
     *(("vgg19-mini", 1024, way) for way in ("whole", "tiles:512", "recomputed")),
     *(("vgg19-mini", 2048, way) for way in ("whole", "tiles", "tiles:768", "tiles:512")),
     *(("vgg19-mini", 2048, way) for way in ("memory:1.6", "memory:2.4", "recomputed")),
-    *(("random", 1024, way) for way in ("whole", "tiles:512", "recomputed")),
-    *(("vgg19-mini", 4096, way) for way in ("tiles", "whole")),
-    *(("random", 2048, way) for way in ("whole", "tiles", "tiles:768", "tiles:512")),
-    *(("random", 2048, way) for way in ("memory:4", "memory:6", "recomputed")),
+    *(("random", 1024, way) for way in ("whole", "tiles:512", "tiles:256", "recomputed")),
+    *(("vgg19-mini", 4096, way) for way in ("whole", "tiles", "tiles:2048", "memory:6")),
     *(("vgg19-mini", 8192, way) for way in ("tiles", "whole")),
-    *(("random", 4096, way) for way in ("tiles", "whole")),
+    *(("random", 2048, way) for way in ("whole", "tiles")),
+    ("random", 4096, "tiles"),
 ]
 QUICK: list[Case] = [
     ("vgg19-mini", 256, way) for way in ("whole", "tiles:128", "memory:1", "recomputed")
@@ -102,7 +107,7 @@ def measure(name: str, size: int, way: str) -> dict:
     hooks = [*network.hooks, clock, tiled]
     transfer(network, content, style, steps=STEPS, hooks=hooks, **how)
     pixels = content.shape[2] * content.shape[3]
-    seconds = min(end - begin for begin, end in itertools.pairwise(moments[1:]))
+    seconds = moments[-1] - moments[-2]
     return {"pixels": pixels, "seconds": seconds, "bytes": peak(CPU), "tile": tiled.used}
 
 
@@ -173,10 +178,32 @@ def per_pixel(each: dict) -> float:
     return 1e6 * each["seconds"] / each["pixels"]
 
 
+def estimate() -> str:
+    """The longest side, 3:2, that tiles of 1024 pixels leave room for in a GPU's memory."""
+    lines = ["| network | optimiser | 24 GB | 40 GB | 80 GB | 141 GB |"]
+    lines.append("| --- | --- | --- | --- | --- | --- |")
+    optimisers = {"L-BFGS": lbfgs, "L-BFGS, `--history 5`": partial(lbfgs, history=5), "Adam": adam}
+    for name, (label, optimiser) in itertools.product(("random", "vgg19-mini"), optimisers.items()):
+        network = contenders.load(name, CPU)
+
+        def need(side: int, network: VGG = network, optimiser: Optimiser = optimiser) -> float:
+            how = "cuda", optimiser, (), (CONTENT_LAYER,), 1024
+            return memory.needed(network, LAYERS, (1, 3, side * 2 // 3, side), *how)
+
+        sides = range(1024, 65536, 64)
+        fitting = [sides[bisect(sides, memory.USED * gb * 1e9, key=need) - 1] for gb in GPUS]
+        found = " | ".join(f"{side:,} px" for side in fitting)
+        lines.append(f"| {NETWORKS[name]} | {label} | {found} |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     """One case, or all of them, each in its process; what is there already is not done again."""
     if len(sys.argv) == 4:
         print(json.dumps(measure(sys.argv[1], int(sys.argv[2]), sys.argv[3])))
+        return
+    if sys.argv[1:] == ["--estimate"]:
+        print(estimate())
         return
     quick, began = sys.argv[1:] == ["--quick"], time.perf_counter()
     with TemporaryDirectory() as folder:

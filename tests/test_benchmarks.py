@@ -396,3 +396,7 @@ def test_the_page_on_speed_has_the_table_of_large_pictures(tmp_path):
     page.write_bytes(report.PAGE.read_bytes())
     report.write(page, store.RESULTS / "large.json", *report.LARGE)
     assert page.read_bytes() == report.PAGE.read_bytes()
+
+
+def test_the_page_on_speed_has_the_sizes_that_the_estimate_gives():
+    assert large.estimate() in (store.RESULTS.parents[1] / "docs/speed.md").read_text("utf-8")
