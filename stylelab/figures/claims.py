@@ -249,7 +249,7 @@ def large_pictures(e: Evidence) -> Iterator[Claim]:
 
 def beyond(e: Evidence) -> Iterator[Claim]:
     yield e.fact_below(
-        "discrepancy", 1e-5, "The Gram loss is the mean discrepancy with the kernel (x y)^2"
+        "discrepancy", 1e-5, "The Gram loss is the mean discrepancy with the kernel (x · y)²"
     )
     before = measures.style_distance(
         e.network, e.images["content"], e.images["style"], STYLE_LAYERS
