@@ -10,13 +10,15 @@ import torch
 from stylelab import load_image
 from stylelab.cli.main import main
 from stylelab.description import Transfer
-from stylelab.engine import memory
+from stylelab.engine import coarse_to_fine, memory
 from stylelab.engine.coarse_to_fine import schedule, transfer_coarse_to_fine
 from stylelab.errors import SettingError
 from stylelab.images import read_metadata, save_image
 from stylelab.lbfgs import lbfgs
 from stylelab.runs import calls
 from stylelab.runs.settings import HISTORY, Settings
+from stylelab.synthesis import balance
+from stylelab.vgg import resize
 
 
 @pytest.fixture
@@ -137,3 +139,16 @@ def test_the_levels_have_the_steps_of_the_schedule(tiny_network, monkeypatch):
     result = transfer_coarse_to_fine(network, [one], steps=12, progress=False, hooks=[watch])
     assert seen == [((32, 48), 12), ((64, 96), 10)]
     assert result.images.shape[2:] == (64, 96)
+
+
+def test_a_strength_of_a_large_picture_is_that_of_its_first_level(tiny_network, monkeypatch):
+    monkeypatch.setattr(coarse_to_fine, "LARGE", 80)
+    network = tiny_network(dtype=torch.float32)
+    content, style = torch.rand(2, 1, 3, 128, 192, generator=torch.manual_seed(0))
+    halved = [resize(image, (64, 96)) for image in (content, style)]
+    quarter = [resize(image, (32, 48)) for image in (content, style)]
+    found = coarse_to_fine.balanced(network, Transfer(content, style)).alpha_beta
+    assert found == balance(network, Transfer(*quarter)).alpha_beta
+    assert found != balance(network, Transfer(*halved)).alpha_beta
+    given = Transfer(content, style, alpha_beta=0.02)
+    assert coarse_to_fine.balanced(network, given).alpha_beta == 0.02

@@ -8,11 +8,12 @@ A pixel of LARGE is a pixel of the figure. Two of the places are where the borde
 meet, as the picture's metadata tell the tiles; short black lines beside the crops show where.
 
 A seam would be a line across which neighbouring pixels differ more than across the lines around it.
-By how much they do is measured on the borders of tiles, and on the other lines on which a tile
-could begin, which are the multiples of 16. The ratio of both is printed, and written under the
-figure: 1.00 is no seam. Beside it stands by how much the ratio would differ from 1 by chance. (An
-enlarged photograph has a grid of its own, so that 16 pixels may be a whole number of its pixels:
-the lines around a border are no fair comparison alone.)
+By how much they do is measured on the borders of tiles, and on other lines on which a tile could
+begin, which are the multiples of 16. An enlarged photograph has a grid of its own, which may meet
+every fourth of these lines in the same way: of 640 pixels, at 8192, five are 64. So a border is
+compared with those lines that are a multiple of 64 pixels from it. The ratio of both is printed,
+and written under the figure: 1.00 is no seam. Beside it stands by how much the ratio would differ
+from 1 by chance.
 """
 
 import argparse
@@ -32,6 +33,7 @@ from stylelab.runs.settings import Settings
 
 DPI, GAP, LABEL = 100, 12, 24  # of the figure, and in its pixels
 CROP = 440, 300  # width, height
+ALIKE = 4  # grids: lines that are so far apart meet the grid of an enlarged photograph alike
 AROUND = 24  # lines on each side of a border that it is compared with
 # Places without a border, as shares of the picture: roofs and windows; sky beside the roof.
 PLACES = {"roofs": (0.46, 0.42), "sky": (0.12, 0.2)}
@@ -147,10 +149,14 @@ def main() -> None:
     cuts = borders(size, side, network, layers)
     grid, across, beside = grid_of(network.check_layers(layers)), [], []
     for axis, lines in enumerate(cuts):
-        across += ratios(pixels, lines, axis)
         far = {at for line in lines for at in range(line - 2 * grid, line + 2 * grid + 1)}
-        others = [at for at in range(4 * grid, size[axis] - 4 * grid, grid) if at not in far]
-        beside += ratios(pixels, others, axis)
+        for first in range(0, ALIKE * grid, grid):
+            alike = range(first + ALIKE * grid, size[axis] - ALIKE * grid, ALIKE * grid)
+            others = ratios(pixels, [at for at in alike if at not in far], axis)
+            mean = numpy.mean(others)
+            beside += [each / mean for each in others]
+            here = [line for line in lines if line % (ALIKE * grid) == first]
+            across += [each / mean for each in ratios(pixels, here, axis)]
     seams = seams_of(across, beside)
     print(
         f"{size[1]} x {size[0]} pixels, {(len(cuts[0]) + 1) * (len(cuts[1]) + 1)} tiles of {side}"

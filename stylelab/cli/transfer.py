@@ -18,7 +18,7 @@ from stylelab.controls.scales import mix_strokes
 from stylelab.description import Transfer
 from stylelab.engine import memory
 from stylelab.engine.checkpoint import Checkpoint
-from stylelab.engine.coarse_to_fine import schedule, transfer_coarse_to_fine
+from stylelab.engine.coarse_to_fine import balanced, schedule, transfer_coarse_to_fine
 from stylelab.engine.devices import pick_devices
 from stylelab.engine.precision import precision_of
 from stylelab.engine.scratch import Scratch
@@ -30,7 +30,6 @@ from stylelab.runs import calls
 from stylelab.runs.intermediate import SaveEvery
 from stylelab.runs.metadata import metadata
 from stylelab.runs.settings import Settings
-from stylelab.synthesis import balance
 from stylelab.vgg import VGG
 
 SURELY = 1.25  # an estimate of memory may be wrong by a quarter
@@ -81,7 +80,7 @@ def transfer(arguments: Namespace) -> int:
         kept = {name: [*map(scratch.aside, each)] for name, each in several.items()}
         loaded = replace(loaded, content=scratch.aside(loaded.content), **kept)
     how["hooks"] = [*network.hooks, *([checkpoint] if checkpoint else []), tiled]
-    described = balance(network, _described(asked, loaded, network, how))
+    described = balanced(network, _described(asked, loaded, network, how))
     steps = schedule(network, [described], settings.steps, settings.levels)
     say(_announcement(asked, loaded, network, described, steps))
     record = asked.files.record()

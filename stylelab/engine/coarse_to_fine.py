@@ -34,8 +34,7 @@ def transfer_coarse_to_fine(
 
     Args:
         network, transfers, parametrisation, optimiser, progress, hooks: as `transfer_batch` takes
-            them; it raises the same. A strength stands for the ratio that it has at the largest
-            size.
+            them; it raises the same. What a strength stands for is as `balanced` says.
         levels: how many sizes, each twice the last; each has `steps` steps. None leaves sizes and
             steps to `schedule`.
 
@@ -43,7 +42,7 @@ def transfer_coarse_to_fine(
         The last level's result, with the seconds of all levels.
     """
     each, images = schedule(network, transfers, steps, levels), _images(transfers)
-    transfers, seconds, start = [balance(network, one) for one in transfers], 0.0, None
+    transfers, seconds, start = [balanced(network, one) for one in transfers], 0.0, None
     how = {"parametrisation": parametrisation, "optimiser": optimiser, "hooks": hooks}
     for level in reversed(range(len(each))):
         half = {key: _halved(image, level) for key, image in images.items()}
@@ -61,6 +60,38 @@ def transfer_coarse_to_fine(
     return replace(result, images=whole, seconds=seconds)
 
 
+def balanced(network: VGG, one: Transfer) -> Transfer:
+    """`one` with the alpha/beta that its strength stands for, as `synthesis.balance` finds it.
+
+    Above LARGE pixels it is that of the images halved until they are no larger: large forms are
+    made at that size, and an enlarged photograph is smooth at its own.
+    """
+    times = _halvings(network, [one])
+    if times == 0 or one.objective == "authors" or one.alpha_beta is not None:
+        return balance(network, one)
+    smaller = {key: _halved(image, times) for key, image in _images([one]).items()}
+    return replace(one, alpha_beta=balance(network, _smaller(one, smaller)).alpha_beta)
+
+
+def _halvings(network: VGG, transfers: Sequence[Transfer]) -> int:
+    """How often images are halved until the content has LARGE pixels at most on its longer side.
+
+    Fewer times if an image would become too small for the network.
+    """
+    longest = max(transfers[0].content.shape[2:])
+    wanted = max(0, math.ceil(math.log2(longest / LARGE)))
+    smallest, least = _smallest(transfers), _least(network, transfers)
+    return max([n for n in range(1, wanted + 1) if smallest >> n >= least], default=0)
+
+
+def _smallest(transfers: Sequence[Transfer]) -> int:
+    return min(side for image in _images(transfers).values() for side in image.shape[2:])
+
+
+def _least(network: VGG, transfers: Sequence[Transfer]) -> int:
+    return network.min_size({layer for one in transfers for layer in one.layers})
+
+
 def schedule(
     network: VGG, transfers: Sequence[Transfer], steps: int, levels: int | None
 ) -> list[int]:
@@ -75,13 +106,10 @@ def schedule(
     """
     if levels is not None and (type(levels) is not int or levels < 1):
         raise SettingError(f"levels must be a whole number, 1 or more, got {levels!r}")
-    smallest = min(side for image in _images(transfers).values() for side in image.shape[2:])
-    least = network.min_size({layer for one in transfers for layer in one.layers})
     if levels is None:
-        longest = max(transfers[0].content.shape[2:])
-        wanted = 1 + max(0, math.ceil(math.log2(longest / LARGE)))
-        count = max([n for n in range(1, wanted + 1) if smallest >> (n - 1) >= least], default=1)
+        count = 1 + _halvings(network, transfers)
         return [max(steps >> level, min(steps, FEWEST)) for level in range(count)]
+    smallest, least = _smallest(transfers), _least(network, transfers)
     if smallest >> (levels - 1) < least:
         raise SettingError(
             f"with {levels} levels the smallest image has a side of {smallest >> (levels - 1)} "

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from stylelab import images, networks
-from stylelab.engine.coarse_to_fine import transfer_coarse_to_fine
+from stylelab.engine.coarse_to_fine import balanced, transfer_coarse_to_fine
 from stylelab.engine.devices import pick_device
 from stylelab.errors import SettingError, StylelabError
 from stylelab.figures import measures
@@ -25,7 +25,6 @@ from stylelab.runs.collect import check_file
 from stylelab.runs.executors import worker_name
 from stylelab.runs.metadata import metadata
 from stylelab.runs.settings import Settings
-from stylelab.synthesis import balance
 from stylelab.vgg import VGG, resize
 
 THUMBNAIL = 256  # pixels on the longer side
@@ -85,7 +84,7 @@ def paint(order: Order) -> Painted:
         asked = calls.as_transfer(settings, content, style)
         if "start" in loaded:
             asked = replace(asked, init=loaded["start"])
-        asked = balance(network, asked)
+        asked = balanced(network, asked)
         how = {"steps": settings.steps, "levels": settings.levels, **calls.how(settings)}
         result = transfer_coarse_to_fine(network, [asked], progress=False, **how)
         if result.interrupted:
