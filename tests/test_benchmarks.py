@@ -358,11 +358,13 @@ def test_wrong_requests_are_refused(monkeypatch, asked):
         program.main()
 
 
-@pytest.mark.skipif(not (store.RESULTS / "quality.json").exists(), reason="not measured yet")
-def test_the_page_on_speed_has_the_table_of_quality(tmp_path):
+@pytest.mark.parametrize("name, part", [("quality", report.QUALITY), ("large", report.LARGE)])
+def test_the_page_on_speed_has_the_tables(tmp_path, name, part):
+    if not (results := store.RESULTS / f"{name}.json").exists():
+        pytest.skip("not measured yet")
     page = tmp_path / "speed.md"
     page.write_bytes(report.PAGE.read_bytes())
-    report.write(page, store.RESULTS / "quality.json", *report.QUALITY)
+    report.write(page, results, *part)
     assert page.read_bytes() == report.PAGE.read_bytes()
 
 
@@ -388,14 +390,6 @@ def test_large_pictures_are_measured_once_told_and_drawn(monkeypatch, tmp_path, 
 def test_a_whole_picture_that_cannot_fit_is_not_tried(monkeypatch):
     monkeypatch.setattr(large.memory, "free", lambda device: 1e9)
     assert "not tried: 39 GB" in large.apart("vgg19-mini", 8192, "whole")["error"]
-
-
-@pytest.mark.skipif(not (store.RESULTS / "large.json").exists(), reason="not measured yet")
-def test_the_page_on_speed_has_the_table_of_large_pictures(tmp_path):
-    page = tmp_path / "speed.md"
-    page.write_bytes(report.PAGE.read_bytes())
-    report.write(page, store.RESULTS / "large.json", *report.LARGE)
-    assert page.read_bytes() == report.PAGE.read_bytes()
 
 
 def test_the_page_on_speed_has_the_sizes_that_the_estimate_gives():

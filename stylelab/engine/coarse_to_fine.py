@@ -80,16 +80,14 @@ def _halvings(network: VGG, transfers: Sequence[Transfer]) -> int:
     """
     longest = max(transfers[0].content.shape[2:])
     wanted = max(0, math.ceil(math.log2(longest / LARGE)))
-    smallest, least = _smallest(transfers), _least(network, transfers)
+    smallest, least = _sides(network, transfers)
     return max([n for n in range(1, wanted + 1) if smallest >> n >= least], default=0)
 
 
-def _smallest(transfers: Sequence[Transfer]) -> int:
-    return min(side for image in _images(transfers).values() for side in image.shape[2:])
-
-
-def _least(network: VGG, transfers: Sequence[Transfer]) -> int:
-    return network.min_size({layer for one in transfers for layer in one.layers})
+def _sides(network: VGG, transfers: Sequence[Transfer]) -> tuple[int, int]:
+    """The smallest side of any image, and the least that the network takes."""
+    smallest = min(side for image in _images(transfers).values() for side in image.shape[2:])
+    return smallest, network.min_size({layer for one in transfers for layer in one.layers})
 
 
 def schedule(
@@ -109,7 +107,7 @@ def schedule(
     if levels is None:
         count = 1 + _halvings(network, transfers)
         return [max(steps >> level, min(steps, FEWEST)) for level in range(count)]
-    smallest, least = _smallest(transfers), _least(network, transfers)
+    smallest, least = _sides(network, transfers)
     if smallest >> (levels - 1) < least:
         raise SettingError(
             f"with {levels} levels the smallest image has a side of {smallest >> (levels - 1)} "
