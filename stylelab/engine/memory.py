@@ -31,7 +31,7 @@ HISTORY = 20  # pairs (s, y) that L-BFGS keeps, where no other number is asked f
 VECTORS = {"lbfgs": 2 * HISTORY + 12, "adam": 12}
 IN_FILES = 4.5  # the same, where the optimiser's vectors are in files
 # Maps held at the peak for each that is computed: features, gradients, copies with an edge.
-MAPS = {"zeros": 2.0, "reflect": 2.7}
+MAPS = {"zeros": 2.3, "reflect": 2.7}
 KEPT = {"zeros": 1.3, "reflect": 1.6}  # those of them that are kept until the backward pass
 USED = 0.8  # of the free memory, where tiles are chosen by it: an estimate may be wrong
 GAIN = 1.1  # of the memory with tiles of LEAST: what larger ones may need where nothing fits
