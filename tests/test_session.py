@@ -227,11 +227,12 @@ def test_weights_change_without_a_look_at_the_paintings(tiny_network, monkeypatc
 
 
 def test_pause_resume_and_stop_while_it_runs(make, tiny_network, monkeypatch):
-    run = make(slowed(tiny_network(), monkeypatch), steps=10_000)
-    began = time.monotonic()
+    network, go_on = slowed(tiny_network(), monkeypatch), threading.Event()
+    run, forward = make(network, steps=10_000), network.forward
+    monkeypatch.setattr(network, "forward", lambda *args: go_on.wait(60) and forward(*args))
     run.start()
     run.pause()
-    assert time.monotonic() - began < 1  # neither waits for a step
+    go_on.set()  # neither waited for a step, which would have failed by now
     paused = run.wait(timeout=60)
     assert paused.status == "paused"
     run.pause(step=paused.step + 2)  # holds after the pause now
