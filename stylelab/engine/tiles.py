@@ -1,9 +1,10 @@
 """A network's features of a large image, tile by tile, exactly those of the whole image.
 
 A tile owns the features over its own pixels. A feature depends on pixels around it, at most 70 for
-`conv5_1`: so a tile sees a margin of these, cut to what the next layers still need before each
-pooling. Tiles begin on multiples of 2^poolings, so that what is pooled together in the whole image
-is pooled together in a tile. A border of the image is a border of its tiles, and is padded as such.
+`conv5_1`: so a tile sees a margin of at least these, 80 pixels, and drops what it computes there,
+which the borders of what it sees have spoilt. Tiles and margins begin on multiples of 2^poolings,
+so that what is pooled together in the whole image is pooled together in a tile. A border of the
+image is a border of its tiles, and is padded as such.
 """
 
 import itertools
@@ -16,18 +17,26 @@ from torch.nn import functional as F
 
 from stylelab.vgg import VGG, WHOLE, Window
 
+PIXELS = "pixels"  # what stands for a layer where none is meant
 LOOKING = 512  # side of a tile where no gradient is wanted: large enough, and in little memory
 Span = tuple[int, int]  # first pixel, or position, and the one after the last
 
 
 @dataclass(frozen=True)
 class _Axis:
-    """One axis of a tile: what it owns, and what it computes, at each layer."""
+    """One axis of a tile: the pixels that are its own, and those that it sees."""
 
-    owned: dict[str, Span]
-    computed: dict[str, Span]  # of each layer's input, after pooling
-    pixels: Span  # those it sees
-    own_pixels: Span
+    own: Span
+    seen: Span
+
+    def window(self, layer: str) -> slice:
+        """The positions of `layer` in the whole image that are its own."""
+        return slice(*(at >> _poolings(layer) for at in self.own))
+
+    def inside(self, layer: str) -> slice:
+        """The same, among the positions that it computes."""
+        own, first = self.window(layer), self.seen[0] >> _poolings(layer)
+        return slice(own.start - first, own.stop - first)
 
 
 @dataclass(frozen=True)
@@ -40,68 +49,60 @@ class Tile:
     @property
     def seen(self) -> Window:
         """The pixels of the image that it sees."""
-        return tuple(slice(*axis.pixels) for axis in self.axes)
+        return tuple(slice(*axis.seen) for axis in self.axes)
 
     @property
     def owned_pixels(self) -> Window:
         """The pixels of the image that are its own."""
-        return tuple(slice(*axis.own_pixels) for axis in self.axes)
+        return tuple(slice(*axis.own) for axis in self.axes)
 
     @property
     def own(self) -> Window:
         """Where its own pixels are among those that it sees."""
-        return tuple(_inside(axis.own_pixels, axis.pixels) for axis in self.axes)
+        return tuple(axis.inside(PIXELS) for axis in self.axes)
 
     def window(self, layer: str) -> Window:
         """The features of the whole image that are its own."""
-        return tuple(slice(*axis.owned[layer]) for axis in self.axes)
+        return tuple(axis.window(layer) for axis in self.axes)
 
     def features(self, network: VGG, seen: Tensor) -> Iterator[tuple[str, Tensor]]:
         """Its own features at each layer, from the pixels that it sees, `(N, 3, h, w)`."""
-        x, last = network.input(seen), None
-        for layer in network.layers:
-            if last and layer[4] != last[4]:  # a pooling: each group of layers begins with one
-                x = self._cut(x, last, layer)
+        x = network.input(seen)
+        for layer in network.layers[: network.layers.index(self.layers[-1]) + 1]:
             x = F.relu_(network.convolve(layer, x))
             if layer in self.layers:
-                inside = [_inside(a.owned[layer], a.computed[layer]) for a in self.axes]
-                if layer == self.layers[-1]:
-                    yield layer, x[:, :, *inside]
-                    return
-                x, own = _WithPart.apply(x, *inside)
+                x, own = _WithPart.apply(x, *(axis.inside(layer) for axis in self.axes))
                 yield layer, own
                 del own
-            last = layer
-
-    def _cut(self, x: Tensor, last: str, layer: str) -> Tensor:
-        """The part of the maps of `last` that is pooled for `layer`."""
-        inside = (
-            _inside(tuple(2 * at for at in axis.computed[layer]), axis.computed[last])
-            for axis in self.axes
-        )
-        return x[:, :, *inside]
 
 
 class _WithPart(torch.autograd.Function):
-    """An image and the part of it in some rows and columns, `(N, C, H, W)` and `(N, C, h, w)`.
+    """Maps and the part of them in some rows and columns, `(N, C, H, W)` and `(N, C, h, w)`.
 
-    The gradient of the part is added where that of the image is. Autograd would make another one
-    of the image's size for it, of zeros.
+    The gradient of the part is added where that of the maps is. Autograd would make another one of
+    the maps' size for it, of zeros, and in another memory format than the maps', so that all that
+    follows on the way back would be copied from one format into the other.
     """
 
     @staticmethod
     def forward(ctx, x: Tensor, rows: slice, columns: slice) -> tuple[Tensor, Tensor]:
-        ctx.inside = rows, columns
-        return x.view_as(x), x[:, :, rows, columns]
+        ctx.set_materialize_grads(False)
+        ctx.inside, ctx.shape = (rows, columns), x.shape
+        last = x.is_contiguous(memory_format=torch.channels_last)
+        ctx.format = torch.channels_last if last else torch.contiguous_format
+        return x[:], x[:, :, rows, columns]  # view_as may change the stride of a batch of one
 
     @staticmethod
-    def backward(ctx, whole: Tensor, part: Tensor) -> tuple[Tensor, None, None]:
-        whole[:, :, *ctx.inside] += part  # nobody else has it: what follows uses the image once
+    def backward(
+        ctx, whole: Tensor | None, part: Tensor | None
+    ) -> tuple[Tensor | None, None, None]:
+        if part is None:
+            return whole, None, None
+        if whole is None:  # of the deepest layer
+            how = {"dtype": part.dtype, "device": part.device, "memory_format": ctx.format}
+            whole = torch.empty(ctx.shape, **how).zero_()
+        whole[:, :, *ctx.inside] += part  # nobody else has it: what follows uses the maps once
         return whole, None, None
-
-
-def _inside(span: Span, of: Span) -> slice:
-    return slice(span[0] - of[0], span[1] - of[0])
 
 
 def tiles(
@@ -113,8 +114,12 @@ def tiles(
     of `side` pixels, which counts as a multiple of 2^poolings. None makes one of the whole image.
     """
     layers = network.check_layers(layers)
+    more = margin(network, layers)
     axes = [
-        [_axis(network, layers, length, span) for span in _cuts(length, side, grid_of(layers))]
+        [
+            _Axis((first, end), (max(first - more, 0), min(end + more, length)))
+            for first, end in _cuts(length, side, grid_of(layers))
+        ]
         for length in size
     ]
     return [Tile(layers, pair) for pair in itertools.product(*axes)]
@@ -126,15 +131,20 @@ def grid_of(layers: tuple[str, ...]) -> int:
 
 
 def _poolings(layer: str) -> int:
-    return int(layer[4]) - 1
+    return int(layer[4]) - 1 if layer != PIXELS else 0
 
 
 def margin(network: VGG, layers: Iterable[str]) -> int:
-    """How many pixels around its own a tile sees, at most."""
-    layers = network.check_layers(layers)
-    grid = grid_of(layers)
-    middle = (1000 * grid, 1001 * grid)
-    return middle[0] - _axis(network, layers, 2001 * grid, middle).pixels[0]
+    """How many pixels around its own a tile sees, where the image goes on: a multiple of the grid.
+
+    At least as many as the deepest of `layers` depends on: a convolution looks one position
+    further, and before a pooling a position is two.
+    """
+    layers, reach = network.check_layers(layers), 0
+    up_to = network.layers[: network.layers.index(layers[-1]) + 1]
+    for before, layer in itertools.pairwise([PIXELS, *up_to][::-1]):
+        reach = (reach + 1) << (_poolings(before) - _poolings(layer))
+    return -(-reach // grid_of(layers)) * grid_of(layers)
 
 
 def _cuts(length: int, side: int | None, grid: int) -> list[Span]:
@@ -143,24 +153,6 @@ def _cuts(length: int, side: int | None, grid: int) -> list[Span]:
     step = -(-length // (count * grid)) * grid
     starts = [0] + [at for at in range(step, length, step) if length - at >= grid]
     return list(itertools.pairwise([*starts, length]))
-
-
-def _axis(network: VGG, layers: tuple[str, ...], length: int, own: Span) -> _Axis:
-    """The axis of a tile with its `own` pixels, from the deepest layer back to the pixels."""
-    up_to = network.layers[: network.layers.index(layers[-1]) + 1]
-    owned, computed = {}, {}
-    group: list[str] = []  # layers between two poolings, the deepest first
-    needed = None
-    for before, layer in itertools.pairwise([*reversed(up_to), ""]):
-        shift, group = _poolings(before), [*group, before]
-        owned[before] = own[0] >> shift, own[1] >> shift
-        first, end = needed or owned[before]
-        needed = min(first, owned[before][0]) - 1, max(end, owned[before][1]) + 1
-        if not layer or _poolings(layer) != shift:
-            span = max(needed[0], 0), min(needed[1], length >> shift)
-            computed |= dict.fromkeys(group, span)
-            needed, group = (2 * span[0], 2 * span[1]), []
-    return _Axis(owned, computed, computed[up_to[0]], own)
 
 
 @torch.no_grad()
