@@ -11,7 +11,8 @@ is that of the fastest step after the first, since other work on the computer ma
 only; the memory is the most that the process had, PyTorch's libraries and the images included.
 
 Ways: `whole`; `tiles`, or `tiles:512` for another side than 1024; `memory:2`, tiles as
-`--memory 2GB` chooses them, and keeps as many as there is room for; `recomputed`, where the maps
+`--memory 2GB` chooses them, and keeps as many as there is room for; `scratch`, tiles with what the
+optimiser holds, and both images, in files (`--scratch`); `recomputed`, where the maps
 between the layers that are matched are not kept for the backward pass but computed again in it
 (`torch.utils.checkpoint`). A whole picture that needs more than is free, by the estimate, is not
 tried. Cases that are measured are not measured again: what was interrupted goes on.
@@ -42,6 +43,7 @@ from benchmarks.store import RESULTS, Store, machine
 from stylelab import transfer
 from stylelab.adam import adam
 from stylelab.engine import memory
+from stylelab.engine.scratch import Scratch
 from stylelab.engine.tiled import InTiles
 from stylelab.lbfgs import lbfgs
 from stylelab.optimisation import Optimiser
@@ -50,7 +52,7 @@ from stylelab.vgg import CONTENT_LAYER, STYLE_LAYERS, VGG
 Case = tuple[str, int, str]  # network, longer side, way
 NETWORKS = {"random": "VGG-19", "vgg19-mini": "vgg19-mini"}
 LARGEST = {"random": 4096, "vgg19-mini": 8192}
-WAYS = ("whole", "tiles", "memory", "recomputed")
+WAYS = ("whole", "tiles", "scratch", "memory", "recomputed")
 LAYERS = (CONTENT_LAYER, *STYLE_LAYERS)
 GPUS = (24, 40, 80, 141)  # gigabytes
 CPU = torch.device("cpu")
@@ -62,6 +64,8 @@ CASES: list[Case] = [  # the quickest first
     *(("vgg19-mini", 4096, way) for way in ("whole", "tiles", "tiles:2048", "memory:6")),
     *(("vgg19-mini", 8192, way) for way in ("tiles", "whole")),
     *(("random", 2048, way) for way in ("whole", "tiles")),
+    *(("vgg19-mini", size, "scratch") for size in (2048, 4096, 8192)),
+    *(("random", size, "scratch:512") for size in (2048, 4096)),
     ("random", 4096, "tiles"),
 ]
 QUICK: list[Case] = [
@@ -93,7 +97,7 @@ def measure(name: str, size: int, way: str) -> dict:
         network.features_by_layer = MethodType(recomputed, network)
     kind, _, number = way.partition(":")
     tiled = InTiles(10**6)
-    if kind == "tiles":
+    if kind in ("tiles", "scratch"):
         tiled = InTiles(int(number or 1024))
     elif kind == "memory":
         tiled = InTiles(memory=float(number) * memory.GB)
@@ -104,9 +108,15 @@ def measure(name: str, size: int, way: str) -> dict:
             moments.append(time.perf_counter())
             yield state
 
-    how = {"alpha_beta": contenders.ALPHA_BETA, "optimiser": "adam", "progress": False}
-    hooks = [*network.hooks, clock, tiled]
-    transfer(network, content, style, steps=2 if size >= LARGEST[name] else 4, hooks=hooks, **how)
+    steps = 2 if size >= LARGEST[name] else 4
+    how = {"alpha_beta": contenders.ALPHA_BETA, "steps": steps, "progress": False}
+    with TemporaryDirectory() as folder:
+        if kind == "scratch":
+            room = Scratch(folder)
+            content, style = map(room.aside, (content, style))
+        optimiser = partial(adam, room=room) if kind == "scratch" else adam
+        hooks = [*network.hooks, clock, tiled]
+        transfer(network, content, style, optimiser=optimiser, hooks=hooks, **how)
     pixels = content.shape[2] * content.shape[3]
     seconds = min(end - begin for begin, end in itertools.pairwise(moments[1:]))
     return {"pixels": pixels, "seconds": seconds, "bytes": peak(CPU), "tile": tiled.used}
@@ -171,7 +181,9 @@ def told(way: str, each: dict) -> str:
     if kind == "memory":
         tiles = f"tiles of {each['tile']}" if each.get("tile") else "no tiles"
         return f"`--memory {number}GB`: {tiles}"
-    return f"`--tile {number or 1024}`" if kind == "tiles" else kind
+    if kind in ("tiles", "scratch"):
+        return f"`--tile {number or 1024}`" + (", `--scratch`" if kind == "scratch" else "")
+    return kind
 
 
 def per_pixel(each: dict) -> float:

@@ -113,6 +113,8 @@ def draw_large(data: dict) -> Figure:
         for way, label, colour in (
             ("whole", "whole", COLOURS["textbook"]),
             ("tiles", "tiles of 1024", COLOURS["stylelab"]),
+            ("scratch", "tiles of 1024, --scratch", MORE[0]),
+            ("scratch:512", "tiles of 512, --scratch", MORE[0]),
         ):
             line = [
                 (size, of_network[network, size, way]["bytes"] / 1e9)
@@ -132,7 +134,7 @@ def draw_large(data: dict) -> Figure:
             axis.grid(alpha=0.3)
     grid[0, 0].set_ylabel("peak memory, GB")
     grid[1, 0].set_ylabel("µs per pixel and step")
-    for axis in grid[:, 0]:
+    for axis in (*grid[0], grid[1, 0]):
         if axis.lines:
             axis.legend(frameon=False)
     machine = data["machine"]
@@ -145,7 +147,8 @@ def _at_one_size(axis: Axes, found: dict[tuple, dict], size: int) -> None:
     for kind, unit, label, look, colour in (
         ("whole", "", "whole", "s", COLOURS["textbook"]),
         ("tiles", " ", "tiles, sides in pixels", "o-", COLOURS["stylelab"]),
-        ("memory", " GB", "--memory", "^-", MORE[0]),
+        ("scratch", " ", "the same, --scratch", "v-", MORE[0]),
+        ("memory", " GB", "--memory", "^-", MORE[1]),
         ("recomputed", "", "recomputed", "D", MORE[3]),
     ):
         points = sorted(
@@ -153,9 +156,10 @@ def _at_one_size(axis: Axes, found: dict[tuple, dict], size: int) -> None:
             for (_, at, way), each in found.items()
             if at == size and way.partition(":")[0] == kind
         )
+        side, far = ("right", -7) if kind == "memory" else ("left", 7)
         for x, y, number in points if unit else ():
             axis.annotate(
-                number + unit, (x, y), (0, 6), textcoords="offset points", ha="center", size=7
+                number + unit, (x, y), (far, -3), textcoords="offset points", ha=side, size=7
             )
         xs, ys = [[point[i] for point in points] for i in (0, 1)]
         axis.plot(xs, ys, look, color=colour, label=label)

@@ -369,7 +369,7 @@ def test_the_page_on_speed_has_the_tables(tmp_path, name, part):
 
 
 def test_large_pictures_are_measured_once_told_and_drawn(monkeypatch, tmp_path, capsys):
-    cases = [("vgg19-mini", 64, way) for way in ("whole", "tiles:32", "recomputed")]
+    cases = [("vgg19-mini", 64, way) for way in ("whole", "tiles:32", "scratch:32", "recomputed")]
     monkeypatch.setattr(large, "RESULTS", tmp_path)
     monkeypatch.setattr(large, "apart", large.measure)
     monkeypatch.setattr(large, "CASES", [*cases, ("random", 2048, "whole")])
@@ -381,6 +381,7 @@ def test_large_pictures_are_measured_once_told_and_drawn(monkeypatch, tmp_path, 
     found = store.read(tmp_path / "large.json")
     assert found["measurements"]["large/vgg19-mini/64/tiles:32"]["tile"] == 32
     assert "| vgg19-mini | 64 | `--tile 32` |" in said and "not tried" in said
+    assert "| vgg19-mini | 64 | `--tile 32`, `--scratch` |" in said
     assert report.table(found).endswith(large.table(found["measurements"]))
     assert plot.save(tmp_path / "large.json").stat().st_size > 10_000
     large.main()
