@@ -111,10 +111,11 @@ def measure(name: str, size: int, way: str) -> dict:
     steps = 2 if size >= LARGEST[name] else 4
     how = {"alpha_beta": contenders.ALPHA_BETA, "steps": steps, "progress": False}
     with TemporaryDirectory() as folder:
+        optimiser = adam
         if kind == "scratch":
             room = Scratch(folder)
             content, style = map(room.aside, (content, style))
-        optimiser = partial(adam, room=room) if kind == "scratch" else adam
+            optimiser = partial(adam, room=room)
         hooks = [*network.hooks, clock, tiled]
         transfer(network, content, style, optimiser=optimiser, hooks=hooks, **how)
     pixels = content.shape[2] * content.shape[3]

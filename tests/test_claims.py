@@ -285,8 +285,7 @@ def test_a_broken_gram_matrix_fails_the_claims_of_a_real_run(network, monkeypatc
     monkeypatch.setattr(objective, "gram_matrix", GRAMS[gram])
     art = open_("swirling_night")
     subsets = [STYLE_LAYERS[: i + 1] for i in range(5)]
-    result = synthesis.reconstruct_style(network, art, subsets, steps=45, progress=False)
+    result = synthesis.reconstruct_style(network, art, subsets, steps=40, progress=False)
     panels = {name: image[None] for name, image in zip("abcde", result.images, strict=True)}
     found = judged("figure1_style", network, {"panels": panels, "images": {"style": art}})
-    style = [claim for claim in found if "style distance" in claim.values]
-    assert len(style) == 2 and all(claim.holds for claim in style) is (gram == "right"), style
+    assert all(claim.holds for claim in found) is (gram == "right"), found

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from stylelab.vgg import VGG, WHOLE, Window
+from stylelab.vgg import LAYERS, VGG, WHOLE, Window
 
-PIXELS = "pixels"  # what stands for a layer where none is meant
+PIXELS = LAYERS[0]  # the layer whose positions are the pixels
 LOOKING = 512  # side of a tile where no gradient is wanted: large enough, and in little memory
 Span = tuple[int, int]  # first pixel, or position, and the one after the last
 
@@ -131,7 +131,7 @@ def grid_of(layers: tuple[str, ...]) -> int:
 
 
 def _poolings(layer: str) -> int:
-    return int(layer[4]) - 1 if layer != PIXELS else 0
+    return int(layer[4]) - 1
 
 
 def margin(network: VGG, layers: Iterable[str]) -> int:
