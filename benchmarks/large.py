@@ -11,8 +11,8 @@ is that of the fastest step after the first, since other work on the computer ma
 only; the memory is the most that the process had, PyTorch's libraries and the images included.
 
 Ways: `whole`; `tiles`, or `tiles:512` for another side than 1024; `memory:2`, tiles as
-`--memory 2GB` chooses them, and keeps as many as there is room for; `scratch`, tiles with what the
-optimiser holds, and both images, in files (`--scratch`); `recomputed`, where the maps
+`--memory 2GB` chooses them, and keeps as many as there is room for; `scratch`, tiles with all
+that is as large as the picture in files (`--scratch`); `recomputed`, where the maps
 between the layers that are matched are not kept for the backward pass but computed again in it
 (`torch.utils.checkpoint`). A whole picture that needs more than is free, by the estimate, is not
 tried. Cases that are measured are not measured again: what was interrupted goes on.
@@ -26,6 +26,7 @@ import sys
 import time
 from bisect import bisect
 from collections.abc import Iterator
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -76,7 +77,7 @@ QUICK: list[Case] = [
 def recomputed(network: VGG, image: Tensor, layers: set[str]) -> Iterator[tuple[str, Tensor]]:
     """As `VGG.features_by_layer`, keeping nothing between one of `layers` and the next."""
     x, asked = network.input(image), network.check_layers(layers)
-    known = list(network.layers[: network.layers.index(asked[-1]) + 1])
+    known = network.up_to(asked[-1])
     for layer in asked:
         part, known = known[: known.index(layer) + 1], known[known.index(layer) + 1 :]
 
@@ -92,7 +93,6 @@ def recomputed(network: VGG, image: Tensor, layers: set[str]) -> Iterator[tuple[
 def measure(name: str, size: int, way: str) -> dict:
     """One case, in this process."""
     network = contenders.load(name, CPU)
-    content, style = contenders.pair(size, CPU)
     if way == "recomputed":
         network.features_by_layer = MethodType(recomputed, network)
     kind, _, number = way.partition(":")
@@ -110,15 +110,11 @@ def measure(name: str, size: int, way: str) -> dict:
 
     steps = 2 if size >= LARGEST[name] else 4
     how = {"alpha_beta": contenders.ALPHA_BETA, "steps": steps, "progress": False}
-    with TemporaryDirectory() as folder:
-        optimiser = adam
-        if kind == "scratch":
-            room = Scratch(folder)
-            content, style = map(room.aside, (content, style))
-            optimiser = partial(adam, room=room)
-        hooks = [*network.hooks, clock, tiled]
-        transfer(network, content, style, optimiser=optimiser, hooks=hooks, **how)
-    pixels = content.shape[2] * content.shape[3]
+    hooks = [*network.hooks, clock, tiled]
+    with TemporaryDirectory() as folder, Scratch(folder) if kind == "scratch" else nullcontext():
+        content, style = contenders.pair(size, CPU)
+        pixels = content.shape[2] * content.shape[3]
+        transfer(network, content, style, optimiser="adam", hooks=hooks, **how)
     seconds = min(end - begin for begin, end in itertools.pairwise(moments[1:]))
     return {"pixels": pixels, "seconds": seconds, "bytes": peak(CPU), "tile": tiled.used}
 

@@ -24,7 +24,7 @@ from stylelab.lbfgs import (
     check_start,
     state_of,
 )
-from stylelab.rows import Room
+from stylelab.room import current
 
 RATE = 0.05
 MEANS = (0.9, 0.99)  # the shares of the old means that a step keeps: of gradients, of squares
@@ -41,7 +41,6 @@ def adam(
     means: tuple[float, float] = MEANS,
     least: float = LEAST,
     average: float = 0.0,
-    room: Room | None = None,
     resume: Mapping[str, Tensor] | None = None,
 ) -> Iterator[State]:
     """Minimise N independent problems; yields the start's State, then one for each step, forever.
@@ -56,7 +55,6 @@ def adam(
         average: 0, or what each iterate counts of the one after it in a mean of all, corrected for
             its beginning as Adam's other means are. That mean then stands in place of the iterate
             of lowest loss. Its own loss is not computed: `best_loss` is the last iterate's.
-        room: where its vectors are kept; None is in memory.
         resume: the snapshot of a state, which is yielded first; the states after it are those of
             the uninterrupted run, bit for bit. `start` then only gives the shape.
 
@@ -69,8 +67,7 @@ def adam(
     if not 0 <= average < 1:
         raise SettingError(f"average must be from 0 to below 1, got {average!r}")
 
-    evaluate, shape = by_rows(value_and_grad, start.shape), start.shape
-    room = Room() if room is None else room
+    evaluate, shape, room = by_rows(value_and_grad, start.shape), start.shape, current()
     x = room.made(torch.clone, start.detach().reshape(len(start), -1))
     del start  # large
     zero, step = x.new_zeros(len(x), 1), 0

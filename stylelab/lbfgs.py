@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from stylelab.errors import SettingError
-from stylelab.rows import Room
+from stylelab.room import Room, current
 
 ValueAndGrad = Callable[[Tensor], tuple[dict[str, Tensor], Tensor]]
 TERM = "term "  # begins the names of the terms' losses in a snapshot
@@ -183,7 +183,6 @@ def lbfgs(
     history: int = 20,
     first_step: float = 0.02,
     patience: int = 5,
-    room: Room | None = None,
     resume: Mapping[str, Tensor] | None = None,
 ) -> Iterator[State]:
     """Minimise N independent problems; yields the start's State, then one for each step, forever.
@@ -194,7 +193,6 @@ def lbfgs(
         history: pairs (s, y) kept per image.
         first_step: the first trust radius, as the root mean square change of a pixel.
         patience: a loss above the largest of this many last ones takes the step back.
-        room: where the pairs and other vectors are kept; None is in memory.
         resume: the snapshot of a state, which is yielded first; the states after it are those of
             the uninterrupted run, bit for bit. `start` then only gives the shape.
 
@@ -205,8 +203,7 @@ def lbfgs(
     if history < 1 or patience < 1 or not first_step > 0:
         raise SettingError("history and patience must be at least 1, and first_step above 0")
 
-    evaluate, shape = by_rows(value_and_grad, start.shape), start.shape
-    room = Room() if room is None else room
+    evaluate, shape, room = by_rows(value_and_grad, start.shape), start.shape, current()
     x = room.made(torch.clone, start.detach().reshape(len(start), -1))
     del start  # large
     zero, pairs = x.new_zeros(len(x), 1), _History(history, x, room)
@@ -281,7 +278,7 @@ def _snapshot(
 
 def check_start(loss: Tensor, gradient: Tensor) -> None:
     """SettingError if a loss `(N, 1)` or a gradient `(N, D)` is not finite; it names the image."""
-    bad = ~(loss.isfinite()[:, 0] & gradient.isfinite().all(1))
+    bad = ~(loss.isfinite() & current().is_finite(gradient))
     for image in bad.nonzero()[:1, 0].tolist():
         raise SettingError(
             f"the loss of image {image} is {float(loss[image, 0])} at the start; it and its "

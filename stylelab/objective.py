@@ -19,6 +19,7 @@ from torch import Tensor
 
 from stylelab.errors import SettingError
 from stylelab.losses import content_loss, gram_matrix, style_layer_loss, total_variation
+from stylelab.room import current
 from stylelab.rows import of
 from stylelab.vgg import VGG, WHOLE, Window, in_one_piece, maps_size
 
@@ -35,8 +36,9 @@ def content_representation(network: VGG, image: Tensor, layers: Sequence[str]) -
             found[layer] = features
             continue
         if layer not in found:
-            shape = (*features.shape[:2], *maps_size(layer, image.shape[2:]))
-            found[layer] = features.new_empty(shape).to(memory_format=torch.channels_last)
+            count, maps = features.shape[:2]
+            shape = (count, *maps_size(layer, image.shape[2:]), maps)
+            found[layer] = current().like(features, *shape).permute(0, 3, 1, 2)
         found[layer][:, :, *window] = features
     return found
 

@@ -18,6 +18,7 @@ from stylelab.errors import SettingError
 from stylelab.lbfgs import State, lbfgs
 from stylelab.objective import Objective
 from stylelab.parametrisation import PIXELS, Parametrisation, parametrisation_of
+from stylelab.room import by_lines
 
 STUCK = 30  # steps refused in a row; the trust radius is then too small for float32 to resolve
 CHECK = 10  # steps between one look at that and the next
@@ -179,7 +180,8 @@ def optimise(
             raise
     if state is None:
         raise SettingError("a hook ended the run before its first state")
-    best, losses = state.best.detach().clamp(0, 1), [*run.earlier, *losses]
+    best = by_lines(lambda part, _: part.detach().clamp(0, 1), state.best)
+    losses = [*run.earlier, *losses]
     final, images = _losses_in_8_bits(run.objective, best, state.terms), best.float().cpu()
     history = {name: torch.stack([row[name] for row in losses]).cpu() for name in final}
     seconds = run.seconds + time.perf_counter() - began
@@ -189,7 +191,8 @@ def optimise(
 def _losses_in_8_bits(objective: Objective, images: Tensor, like: dict) -> dict[str, Tensor]:
     """Each term's losses of `images` rounded to 8 bits; NaN if an interrupt comes even then."""
     try:
-        terms, _ = objective.value_and_grad(images.mul(255).round_().div_(255))
+        rounded = by_lines(lambda part, _: part.mul(255).round_().div_(255), images)
+        terms, _ = objective.value_and_grad(rounded)
     except KeyboardInterrupt:
         terms = {name: torch.full_like(losses, torch.nan) for name, losses in like.items()}
     return {name: loss.cpu() for name, loss in terms.items()}

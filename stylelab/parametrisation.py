@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from stylelab.errors import SettingError
+from stylelab.room import by_lines, current, is_large, lines_at_once
 
 
 @runtime_checkable
@@ -44,7 +45,6 @@ class Pixels:
 
 
 PIXELS = Pixels()
-LARGE = 2**22  # pixels of a picture above which it is transformed in parts
 # The square root of the covariance of colours in the images that vgg19-mini was trained on, over
 # its largest singular value (`tools/colours.py` computes it). The other two are 0.26 and 0.12.
 COLOURS = ((0.482, 0.295, 0.218), (0.295, 0.422, 0.296), (0.218, 0.296, 0.478))
@@ -69,21 +69,25 @@ class Frequencies:
     colours: tuple[tuple[float, ...], ...] = COLOURS
 
     def to_image(self, z: Tensor) -> Tensor:
-        return _mixed(self._matrix(z), _over_both_axes(_inverse_cosines, z * self._gain(z)))
+        planes = by_lines(lambda part, lines: part * self._gain(z, lines), z)
+        planes = _over_both_axes(_inverse_cosines, planes)
+        return _mixed(self._matrix(z), planes, planes)
 
     def from_image(self, image: Tensor) -> Tensor:
-        plane = _mixed(torch.linalg.inv(self._matrix(image)), image)
-        return _over_both_axes(_cosines, plane).div_(self._gain(image))
+        planes = _mixed(torch.linalg.inv(self._matrix(image)), image)
+        planes = _over_both_axes(_cosines, planes)
+        return by_lines(lambda part, lines: part.div_(self._gain(image, lines)), planes, planes)
 
     def pull_back(self, z: Tensor, gradient: Tensor) -> Tensor:
-        plane = _mixed(self._matrix(z).mT, gradient)
-        return _over_both_axes(_cosines, plane).mul_(self._gain(z))
+        planes = _over_both_axes(_cosines, _mixed(self._matrix(z).mT, gradient))
+        return by_lines(lambda part, lines: part.mul_(self._gain(z, lines)), planes, planes)
 
     def _matrix(self, like: Tensor) -> Tensor:
         return _matrix(self.colours, like.device, like.dtype)
 
-    def _gain(self, like: Tensor) -> Tensor:
-        return _gain(*like.shape[2:], self.power, like.device, like.dtype)
+    def _gain(self, like: Tensor, lines: slice) -> Tensor:
+        kind = {"device": like.device, "dtype": like.dtype}
+        return _gain(*like.shape[2:], self.power, lines.start, lines.stop, **kind)
 
 
 @lru_cache(maxsize=8)
@@ -94,17 +98,38 @@ def _matrix(
     return torch.tensor(rows, device=device, dtype=dtype)
 
 
-@lru_cache(maxsize=2)  # of the size of a picture each
+@lru_cache(maxsize=2)
 def _gain(
-    height: int, width: int, power: float, device: torch.device, dtype: torch.dtype
+    height: int,
+    width: int,
+    power: float,
+    first: int | None,
+    end: int | None,
+    device: torch.device,
+    dtype: torch.dtype,
 ) -> Tensor:
-    """f^-power of each frequency, `(H, W)`, over its root mean square.
+    """f^-power of each frequency, `(H, W)`, over its root mean square, from line `first` to `end`.
 
     The frequency 0 has the gain of the lowest other one.
     """
+    gain = _amplitude(height, width, power, first, end)
+    return gain.div_(_mean_square(height, width, power).sqrt()).to(device, dtype)
+
+
+def _amplitude(
+    height: int, width: int, power: float, first: int | None = None, end: int | None = None
+) -> Tensor:
     fy, fx = (torch.arange(side, dtype=torch.float64) / (2 * side) for side in (height, width))
-    gain = torch.hypot(fy[:, None], fx).clamp_min_(1 / (2 * max(height, width))).pow_(-power)
-    return gain.div_(gain.square().mean().sqrt()).to(device, dtype)
+    found = torch.hypot(fy[first:end, None], fx).clamp_min_(1 / (2 * max(height, width)))
+    return found.pow_(-power)
+
+
+@lru_cache(maxsize=2)
+def _mean_square(height: int, width: int, power: float) -> Tensor:
+    step = lines_at_once(width)
+    parts = [_amplitude(height, width, power, at, at + step) for at in range(0, height, step)]
+    means = [part.square().mean() * (len(part) / height) for part in parts]
+    return torch.stack(means).sum()
 
 
 @lru_cache(maxsize=8)
@@ -144,30 +169,22 @@ def _inverse_cosines(found: Tensor) -> Tensor:
     return x
 
 
-def _mixed(colours: Tensor, planes: Tensor) -> Tensor:
+def _mixed(colours: Tensor, planes: Tensor, into: Tensor | None = None) -> Tensor:
     """The matrix `(3, 3)` times the colours of `planes` `(N, 3, H, W)`."""
-    if planes[0, 0].numel() <= LARGE:
-        return torch.einsum("ij,njhw->nihw", colours, planes)
-    found, lines = torch.empty_like(planes), _lines(planes)
-    for there, rows in zip(found.split(lines, 2), planes.split(lines, 2), strict=True):
-        there.copy_(torch.einsum("ij,njhw->nihw", colours, rows))
-    return found
+    return by_lines(lambda part, _: torch.einsum("ij,njhw->nihw", colours, part), planes, into)
 
 
 def _over_both_axes(transform: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """The transform along the last axis, then the other; it may use the memory of `x`."""
-    if x[0, 0].numel() <= LARGE:
+    if not is_large(x):
         return transform(transform(x).mT).mT
+    room = current()
     for plane in x.flatten(0, 1):
         for way in (plane, plane.mT):
-            for lines in way.split(_lines(way), 0):
+            for lines in way.split(lines_at_once(way.shape[1]), 0):
                 lines.copy_(transform(lines))
+                room.rest()
     return x
-
-
-def _lines(planes: Tensor) -> int:
-    """How many lines of a large picture to transform at a time, as that takes much memory."""
-    return max(1, LARGE // (4 * planes.shape[-1]))
 
 
 FREQUENCIES = Frequencies()

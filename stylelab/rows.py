@@ -1,7 +1,6 @@
-"""The pictures of a batch, a row each: their numbers, targets and vectors of pixels."""
+"""The pictures of a batch, a row each: their numbers and targets."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -30,7 +29,9 @@ def targets(
     for key, (image, *rest) in zip(keys, sources, strict=True):
         if key not in found:
             found[key] = represent(place(network, image), *rest)
-    rows = list(found.values()) if len(found) == 1 else [found[key] for key in keys]
+    if len(found) == 1:
+        return next(iter(found.values()))
+    rows = [found[key] for key in keys]
     return {layer: torch.cat([row[layer] for row in rows]) for layer in rows[0]}
 
 
@@ -63,49 +64,3 @@ def row(network: VGG, numbers: Sequence[float]) -> Tensor:
 def of(images: Tensor, tensor: Tensor) -> Tensor:
     """The rows of `images` `(n,)`; a tensor of length 1 is every image's."""
     return tensor if len(tensor) == 1 else tensor[images.to(tensor.device)]
-
-
-class Room:
-    """Where an optimiser keeps its vectors `(N, D)`, and how it works on them: here in memory.
-
-    `stylelab.engine.scratch.Scratch` keeps them in files. What is `made` does not change later.
-    """
-
-    block = 2**25  # columns worked on at a time, so that what is temporary stays small
-
-    def like(self, vector: Tensor, *shape: int) -> Tensor:
-        """Zeros of a shape, or room for a vector as large."""
-        return vector.new_zeros(shape) if shape else torch.empty_like(vector)
-
-    def aside(self, vector: Tensor) -> Tensor:
-        """`vector`, where it need not be in memory while a loss is evaluated."""
-        return vector
-
-    def blocks(self, vector: Tensor) -> Iterator[slice]:
-        """The columns of a vector, a block after the other."""
-        for first in range(0, vector.shape[1], self.block):
-            yield slice(first, first + self.block)
-
-    def made(self, function: Callable[..., Tensor], *vectors: Tensor) -> Tensor:
-        """A vector of which each number depends on those at its place."""
-        if type(self) is Room and vectors[0].shape[1] <= self.block:
-            return function(*vectors)
-        found = self.like(vectors[0])
-        for at in self.blocks(found):
-            found[:, at] = function(*(each[:, at] for each in vectors))
-        return found
-
-    def choice(self, mask: Tensor, these: Tensor, others: Tensor) -> Tensor:
-        """Images of `these` where the mask `(N, 1)` says so, the `others` elsewhere."""
-        if len(mask) == 1 and mask.device.type == "cpu":  # no copy; asking a GPU would wait for it
-            return these if mask else others
-        return self.made(partial(torch.where, mask), these, others)
-
-    def dot(self, a: Tensor, b: Tensor) -> Tensor:
-        """Inner product of each image of `(N, D)` tensors, `(N, 1)`."""
-        return sum((a[:, at] * b[:, at]).sum(1, keepdim=True) for at in self.blocks(a))
-
-    def is_finite(self, vector: Tensor) -> Tensor:
-        """Whether all numbers of each image are finite, `(N, 1)`."""
-        each = [vector[:, at].abs().amax(1) for at in self.blocks(vector)]  # amax keeps NaN
-        return torch.stack(each, 1).isfinite().all(1, keepdim=True)

@@ -5,6 +5,7 @@ arXiv 1409.1556) without the fully connected layers. "conv4_2" always means the 
 the ReLU. `stylelab.networks` loads weights; this module evaluates and rescales them.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from stylelab.errors import NetworkError, SettingError
+from stylelab.room import LARGE, current
 
 
 def _widths(convolutions: Sequence[int]) -> dict[str, int]:
@@ -99,6 +101,10 @@ class VGG(nn.Module):
     def readout(self, layer: str) -> Tensor | None:
         """The `(m, N + 1)` readout matrix at `layer`, or None where features are compared as is."""
         return self.readouts.get(layer)
+
+    def up_to(self, layer: str) -> tuple[str, ...]:
+        """The layers that are computed for `layer`, itself the last of them."""
+        return self.layers[: self.layers.index(layer) + 1]
 
     def min_size(self, layers: Iterable[str]) -> int:
         """The smallest image side, in pixels, on which all of `layers` can be computed."""
@@ -265,4 +271,15 @@ def resize(image: Tensor, size: int | tuple[int, int]) -> Tensor:
     if sides == (height, width):
         return image
     image = image.float() if image.element_size() < 4 else image  # not done in half precision
-    return F.interpolate(image, sides, mode="bicubic", antialias=True).clamp(0, 1)
+    if math.prod(sides) <= LARGE:
+        return _resampled(image, sides)
+    room = current()
+    found = room.like(image, *image.shape[:2], *sides)
+    for there, plane in zip(found.flatten(0, 1), image.flatten(0, 1), strict=True):
+        there.copy_(_resampled(plane[None, None], sides)[0, 0])
+        room.rest()
+    return found
+
+
+def _resampled(image: Tensor, sides: tuple[int, int]) -> Tensor:
+    return F.interpolate(image, sides, mode="bicubic", antialias=True).clamp_(0, 1)

@@ -108,7 +108,7 @@ def test_the_command_works_in_files_and_leaves_none(folder, capsys, monkeypatch,
     assert not [*(folder / "files").iterdir()]
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1e5))
     assert run("-o", "there.png", "--optimizer", optimiser, "--scratch", "files") == 1
-    assert "files has 0.0 GB free, and the optimiser may need" in capsys.readouterr().err
+    assert "files has 0.0 GB free, and the pictures may need" in capsys.readouterr().err
 
 
 def test_large_pictures_are_made_coarse_to_fine_with_fewer_steps_each_time(tiny_network):

@@ -4,7 +4,7 @@ import pytest
 import scipy.fft
 import torch
 
-from stylelab import parametrisation
+from stylelab import room
 from stylelab.lbfgs import lbfgs
 from stylelab.objective import OutOfRange
 from stylelab.optimisation import optimise
@@ -38,7 +38,7 @@ def test_large_pictures_are_transformed_in_parts(size, monkeypatch):
     z, gradient = noise(2, 3, *size), noise(2, 3, *size, seed=1)
     given = z.clone()
     whole = [*_ways(z, gradient)]
-    monkeypatch.setattr(parametrisation, "LARGE", 20)
+    monkeypatch.setattr(room, "LARGE", 20)
     for found, expected in zip(_ways(z, gradient), whole, strict=True):
         torch.testing.assert_close(found, expected)
     assert torch.equal(z, given) and torch.equal(gradient, noise(2, 3, *size, seed=1))

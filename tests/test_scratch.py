@@ -11,12 +11,16 @@ import pytest
 import torch
 from problems import NAN, STARTS, rosenbrock, value_and_grad
 
+from stylelab import room, vgg
 from stylelab.adam import adam
+from stylelab.description import Transfer
 from stylelab.engine import memory, scratch
+from stylelab.engine.coarse_to_fine import transfer_coarse_to_fine
 from stylelab.engine.scratch import Scratch
+from stylelab.engine.tiled import InTiles
 from stylelab.errors import SettingError, StylelabError
 from stylelab.lbfgs import lbfgs
-from stylelab.rows import Room
+from stylelab.room import Room
 
 ROOT = Path(__file__).parents[1]
 OPTIMISERS = [partial(lbfgs, history=6), adam, partial(adam, average=0.9)]
@@ -50,7 +54,8 @@ def test_the_path_is_that_of_vectors_in_memory(tmp_path, optimiser, count):
     generator = torch.Generator().manual_seed(0)
     start = torch.randn(count, 50, dtype=torch.float64, generator=generator)
     here = states(optimiser, start, 40)
-    there = states(optimiser, start, 40, room=Scratch(tmp_path, block=16))
+    with Scratch(tmp_path, block=16):
+        there = states(optimiser, start, 40)
     assert any(state.refused[0] > 1 for state in here)
     for a, b in zip(here, there, strict=True):
         assert torch.equal(a.refused, b.refused)
@@ -61,17 +66,15 @@ def test_the_path_is_that_of_vectors_in_memory(tmp_path, optimiser, count):
 
 def test_a_state_is_not_changed_by_later_steps_and_a_snapshot_is_gone_on_from(tmp_path):
     found, snapshots = [], []
-    room = Scratch(tmp_path, block=1)
-    for state in itertools.islice(
-        lbfgs(value_and_grad(rosenbrock), STARTS, history=4, room=room), 21
-    ):
-        found.append(state)
-        snapshots.append({name: tensor.clone() for name, tensor in state.snapshot().items()})
-    for state in found:
-        torch.testing.assert_close(rosenbrock(state.image), state.loss)
-    again = lbfgs(value_and_grad(rosenbrock), STARTS, history=4, room=room, resume=snapshots[9])
-    for a, b in zip(found[9:], again, strict=False):
-        assert torch.equal(a.image, b.image)
+    run = partial(lbfgs, value_and_grad(rosenbrock), STARTS, history=4)
+    with Scratch(tmp_path, block=1):
+        for state in itertools.islice(run(), 21):
+            found.append(state)
+            snapshots.append({name: tensor.clone() for name, tensor in state.snapshot().items()})
+        for state in found:
+            torch.testing.assert_close(rosenbrock(state.image), state.loss)
+        for a, b in zip(found[9:], run(resume=snapshots[9]), strict=False):
+            assert torch.equal(a.image, b.image)
 
 
 def test_large_vectors_in_memory_are_worked_on_in_blocks(monkeypatch):
@@ -88,7 +91,6 @@ def test_vectors_in_files_take_little_memory(tmp_path):
     """40 pairs of 8 million numbers would take 2.6 GB."""
     script = """
 import sys, torch
-from functools import partial
 from stylelab.engine.scratch import Scratch
 from stylelab.lbfgs import lbfgs
 def told(what):
@@ -101,9 +103,10 @@ def evaluate(x):
     return {"a": (gradient[:, :9] ** 2).sum(1)}, gradient
 start = torch.ones(1, 2**23)
 before = told("VmRSS")
-states = lbfgs(evaluate, start, history=40, room=Scratch(sys.argv[1], block=2**17))
-for _ in range(4):
-    next(states)
+with Scratch(sys.argv[1], block=2**17):
+    states = lbfgs(evaluate, start, history=40)
+    for _ in range(4):
+        next(states)
 print((told("VmHWM") - before) / start.nbytes)
 """
     command = [sys.executable, "-c", script, str(tmp_path)]
@@ -111,18 +114,80 @@ print((told("VmHWM") - before) / start.nbytes)
     assert float(done.stdout) < 8  # in place of 90
 
 
+@pytest.mark.parametrize("settings", [{}, {"colours": "luminance"}, {"init": "noise"}])
+def test_a_transfer_in_files_is_the_one_in_memory(tmp_path, tiny_network, monkeypatch, settings):
+    """Coarse to fine and in tiles, where all that is as large as the picture is in files."""
+    generator = torch.Generator().manual_seed(0)
+    content, style = torch.rand(2, 1, 3, 66, 71, generator=generator).double()
+    network, how = tiny_network(), {"steps": 4, "levels": 2, "progress": False}
+
+    def painted(content, style):
+        described = [Transfer(content, style, alpha_beta=1e-2, **settings)]
+        return transfer_coarse_to_fine(network, described, hooks=[InTiles(32)], **how)
+
+    here = painted(content, style)
+    monkeypatch.setattr(room, "LARGE", 300)
+    monkeypatch.setattr(vgg, "LARGE", 300)
+    with Scratch(tmp_path, block=1000) as files:
+        there = painted(files.aside(content), files.aside(style))
+    torch.testing.assert_close(there.images, here.images, atol=1e-6, rtol=1e-6)
+    for name, losses in here.history.items():
+        torch.testing.assert_close(there.history[name], losses)
+    assert room.current() is not files and not any(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts as Linux does")
+@pytest.mark.parametrize("optimiser", ["adam", "lbfgs"])
+def test_the_memory_of_a_transfer_in_files_does_not_grow_with_the_picture(tmp_path, optimiser):
+    """Nine million pixels, of which a picture in memory has 108 MB, beside one million."""
+    script = """
+import sys, torch
+from stylelab import transfer
+from stylelab.engine.scratch import Scratch
+from stylelab.engine.tiled import InTiles
+from stylelab.engine.tiles import in_tiles
+from stylelab.vgg import VGG, resize
+def peak():
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmHWM"))
+network = VGG({"conv1_1": 4, "conv1_2": 4})
+network.pieces = in_tiles
+start, peaks = torch.rand(1, 3, 64, 64), []
+for side in (1000, 3000):
+    with Scratch(sys.argv[1]) as files:
+        content, style = (files.aside(resize(part, (side, side))) for part in (start, start.mT))
+        layers = {"content_layers": ["conv1_2"], "style_layers": ["conv1_1"], "alpha_beta": 1.0}
+        how = {"steps": 2, "hooks": [InTiles(256)], "progress": False, "optimiser": sys.argv[2]}
+        transfer(network, content, style, **layers, **how)
+    peaks.append(peak())
+print((peaks[1] - peaks[0]) / content.nbytes)
+"""
+    command = [sys.executable, "-c", script, str(tmp_path), optimiser]
+    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    assert float(done.stdout) < 1.5
+
+
+def test_what_is_in_a_file_is_not_copied_to_another(tmp_path):
+    files, here = Scratch(tmp_path), torch.rand(1, 3, 4, 5)
+    there = files.aside(here)
+    assert torch.equal(there, here) and there is not here
+    assert files.aside(there) is there
+    there += 1
+    assert not torch.equal(there, here)
+
+
 def test_a_disk_without_space_is_named_before_the_work(tmp_path, monkeypatch):
-    room = Scratch(tmp_path)
-    room.check_space(1)
-    with pytest.raises(StylelabError, match=r"GB free, and the optimiser may need 1e?.* GB there"):
-        room.check_space(1e18)
+    files = Scratch(tmp_path)
+    files.check_space(1)
+    with pytest.raises(StylelabError, match=r"GB free, and the pictures may need 1e?.* GB there"):
+        files.check_space(1e18)
 
     def full(*arguments):
         raise OSError(28, os.strerror(28))
 
     monkeypatch.setattr(scratch.os, "posix_fallocate", full)
-    with pytest.raises(StylelabError, match="cannot be written .No space left"):
-        next(lbfgs(value_and_grad(rosenbrock), STARTS, room=room))
+    with pytest.raises(StylelabError, match="cannot be written .No space left"), files:
+        next(lbfgs(value_and_grad(rosenbrock), STARTS))
 
 
 def test_a_folder_that_cannot_be_used_is_named(tmp_path):
@@ -136,7 +201,7 @@ def test_a_folder_that_cannot_be_used_is_named(tmp_path):
 
 def test_the_estimate_knows_what_is_in_files(tmp_path, tiny_network):
     asked = (tiny_network(), ["conv1_1"], (1, 3, 3000, 5000), "cpu")
-    here, there = (
-        memory.needed(*asked, each) for each in (lbfgs, partial(lbfgs, room=Scratch(tmp_path)))
-    )
+    here = memory.needed(*asked)
+    with Scratch(tmp_path):
+        there = memory.needed(*asked)
     assert there < here - 40 * 3 * 4 * 3000 * 5000

@@ -3,8 +3,8 @@
 import os
 from argparse import Namespace
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -26,6 +26,7 @@ from stylelab.engine.tiled import InTiles
 from stylelab.errors import ImageError, SettingError, StylelabError
 from stylelab.files import decode
 from stylelab.optimisation import Result, optimiser_name
+from stylelab.room import current
 from stylelab.runs import calls
 from stylelab.runs.intermediate import SaveEvery
 from stylelab.runs.metadata import metadata
@@ -59,6 +60,12 @@ class Loaded:
 def transfer(arguments: Namespace) -> int:
     """Paint one image in the style of others."""
     asked = _asked(arguments)
+    with Scratch(arguments.scratch) if arguments.scratch else nullcontext():
+        return _painted(arguments, asked)
+
+
+def _painted(arguments: Namespace, asked: Asked) -> int:
+    """Paint what is asked for; the exit code."""
     checkpoint = Checkpoint(arguments.checkpoint) if arguments.checkpoint else None
     settings, devices = asked.settings, pick_devices(arguments.device)
     how = {"device": devices[0], "precision": arguments.precision, **calls.loading(settings)}
@@ -66,19 +73,12 @@ def transfer(arguments: Namespace) -> int:
     if asked.saved and not arguments.network:
         asked.saved.check_network(network)
     how = {"steps": settings.steps, **calls.how(settings)}
-    scratch = Scratch(arguments.scratch) if arguments.scratch else None
-    if scratch and devices[0].type != "cpu":
+    if arguments.scratch and devices[0].type != "cpu":
         raise SettingError(f"--scratch is for --device cpu; got {arguments.device}")
-    if scratch:
-        how["optimiser"] = partial(how["optimiser"], room=scratch)
     shared = devices if len(devices) > 1 else ()
     tiled = InTiles(arguments.tile, arguments.memory, shared)
     _check_fits(asked, network, tiled, how["optimiser"])
     loaded = _load(asked, network, arguments.keep_alpha)
-    if scratch:
-        several = {"styles": loaded.styles, "strokes": loaded.strokes}
-        kept = {name: [*map(scratch.aside, each)] for name, each in several.items()}
-        loaded = replace(loaded, content=scratch.aside(loaded.content), **kept)
     how["hooks"] = [*network.hooks, *([checkpoint] if checkpoint else []), tiled]
     described = balanced(network, _described(asked, loaded, network, how))
     steps = schedule(network, [described], settings.steps, settings.levels)
@@ -149,7 +149,7 @@ def _check_fits(asked: Asked, network: VGG, tiled: InTiles, optimiser: object) -
         targets=settings.content_weights,
         side=None if in_one_piece else tiled.side or memory.LEAST,
     )
-    if scratch := memory.room_of(optimiser):
+    if scratch := memory.scratch_in_use():
         scratch.check_space(memory.needed_on_disk(optimiser, sides, len(files.pictures)))
     there = memory.left(tiled.memory, device)
     if need > SURELY * there:
@@ -168,7 +168,7 @@ def _load(asked: Asked, network: VGG, keep_alpha: bool) -> Loaded:
         at, size = f"--size {settings.size}", settings.size
         if found and settings.style_scale != 1:
             at, size = f"{at} and --style-scale {settings.style_scale:g}", settings.style_size
-        found.append(images.load_image(source.path, size))
+        found.append(current().aside(images.load_image(source.path, size)))
         sides, original = found[-1].shape[:1:-1], asked.originals[source]
         if min(sides) < network.min_size(settings.layers):
             raise SettingError(

@@ -11,6 +11,7 @@ from stylelab.controls.regions import cover
 from stylelab.controls.styles import Style
 from stylelab.objective import shown
 from stylelab.parametrisation import Parametrisation, name_of, parametrisation_of
+from stylelab.room import by_lines
 from stylelab.rows import place
 from stylelab.vgg import VGG
 
@@ -40,20 +41,28 @@ class Keeping:
     view: Tensor | None = field(default=None, repr=False)
 
     def __str__(self) -> str:
-        return f"{name_of(self.base)} around the photograph"
+        return f"{name_of(self.base)} and parts of the photograph kept"
 
     def to_image(self, z: Tensor) -> Tensor:
-        photograph = self.photograph.to(z)
-        changes = shown(self.base.to_image(z) - photograph, self._view(z))
-        return photograph + self.cover.to(z) * changes
+        photograph, cover, view = self.photograph.to(z), self.cover.to(z), self._view(z)
+
+        def kept(part: Tensor, lines: slice) -> Tensor:
+            there = photograph[:, :, lines]
+            return there + cover[:, :, lines] * shown(part - there, view)
+
+        return by_lines(kept, self.base.to_image(z))
 
     def from_image(self, image: Tensor) -> Tensor:
         return self.base.from_image(image)
 
     def pull_back(self, z: Tensor, gradient: Tensor) -> Tensor:
-        view = self._view(z)
+        cover, view = self.cover.to(z), self._view(z)
         transposed = None if view is None else view.mT
-        return self.base.pull_back(z, shown(self.cover.to(z) * gradient, transposed))
+
+        def changed(part: Tensor, lines: slice) -> Tensor:
+            return shown(cover[:, :, lines] * part, transposed)
+
+        return self.base.pull_back(z, by_lines(changed, gradient))
 
     def _view(self, like: Tensor) -> Tensor | None:
         return None if self.view is None else self.view.to(like)

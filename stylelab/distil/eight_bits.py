@@ -55,8 +55,7 @@ def export(network: VGG, path: str | os.PathLike[str], last: str) -> dict[str, d
         raise NetworkError(
             f"{network.name} is not a full network as it was trained: load one with rescale=False"
         )
-    layers = network.layers[: network.layers.index(last) + 1]
-    tensors = {}
+    layers, tensors = network.up_to(last), {}
     for name in ("input", *layers):
         conv = network.get_submodule(name)
         tensors[f"{name}.weight"] = conv.weight.float().cpu().contiguous()

@@ -10,6 +10,7 @@ from stylelab.description import Transfer
 from stylelab.errors import SettingError
 from stylelab.optimisation import Hook, Optimiser, Result
 from stylelab.parametrisation import FREQUENCIES, PIXELS, Parametrisation
+from stylelab.room import current
 from stylelab.synthesis import STEPS, balance, transfer_batch, transfer_parametrisation
 from stylelab.vgg import VGG, resize
 
@@ -48,7 +49,7 @@ def transfer_coarse_to_fine(
         half = {key: _halved(image, level) for key, image in images.items()}
         smaller = [_smaller(one, half) for one in transfers]
         if start is not None:
-            start = resize(start, tuple(smaller[0].content.shape[2:]))
+            start = current().aside(resize(start, tuple(smaller[0].content.shape[2:])))
         given = {"steps": each[-1 - level], "start": start, "progress": progress}
         result = transfer_batch(network, smaller, **given, **how)
         start, seconds = result.images, seconds + result.seconds

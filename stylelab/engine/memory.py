@@ -14,12 +14,13 @@ from typing import Any
 import torch
 from tqdm.auto import tqdm
 
-from stylelab.engine import heap, scratch, tiles, winograd
+from stylelab.engine import heap, tiles, winograd
 from stylelab.engine.scratch import Scratch
 from stylelab.errors import StylelabError
 from stylelab.lbfgs import State, lbfgs
 from stylelab.objective import CPU_PIXELS, ContentTerm, Objective
 from stylelab.optimisation import Optimiser, Run, optimiser_name
+from stylelab.room import current
 from stylelab.vgg import VGG
 
 GB = 1e9
@@ -29,7 +30,8 @@ HISTORY = 20  # pairs (s, y) that L-BFGS keeps, where no other number is asked f
 # What an optimiser holds at the peak, in images: the s and y of L-BFGS's default history, and
 # iterates, gradients, directions, means, and temporary ones. Any other counts as L-BFGS.
 VECTORS = {"lbfgs": 2 * HISTORY + 12, "adam": 12}
-IN_FILES = 4.5  # the same, where the optimiser's vectors are in files
+IN_FILES = 0.7  # the same, where what is as large as a picture is in files
+BESIDE = 8  # images that are in files beside the optimiser's vectors: the gradient, the start
 # Maps held at the peak for each that is computed: features, gradients, copies with an edge.
 MAPS = {"zeros": 2.3, "reflect": 2.7}
 KEPT = {"zeros": 1.3, "reflect": 1.6}  # those of them that are kept until the backward pass
@@ -42,8 +44,7 @@ CGROUP = "/sys/fs/cgroup"
 
 def maps_per_pixel(network: VGG, layers: Iterable[str]) -> float:
     """Feature maps, up to the deepest of `layers`, of the image's size if each were enlarged."""
-    deepest = network.check_layers(layers)[-1]
-    return _maps(network, network.layers[: network.layers.index(deepest) + 1])
+    return _maps(network, network.up_to(network.check_layers(layers)[-1]))
 
 
 def _maps(network: VGG, layers: Iterable[str]) -> float:
@@ -75,12 +76,12 @@ def needed(
         more = 2 * tiles.margin(network, layers)
         rows, columns = side if isinstance(side, tuple) else (side, side)
         at_once, seen = 1, min(height, rows + more) * min(width, columns + more)
-    vectors, room = 3 * _vectors(optimiser) * count, room_of(optimiser)
+    vectors, room = 3 * _vectors(optimiser) * count, scratch_in_use()
     fixed = winograd.still_to_make(network, network.check_layers(layers)[-1], device)
     if room:  # and a block of all vectors, twice
         vectors, fixed = 3 * IN_FILES * count, fixed + 2 * FLOAT * room.block * _vectors(optimiser)
     maps = MAPS[network.padding] * maps_per_pixel(network, layers) + _maps(network, guided)
-    targets = _maps(network, targets) * count
+    targets = 0 if room else _maps(network, targets) * count
     return fixed + FLOAT * (pixels * (vectors + targets) + seen * maps * at_once)
 
 
@@ -98,15 +99,15 @@ def _vectors(optimiser: Optimiser) -> int:
     return found + 2 * (getattr(optimiser, "keywords", {}).get("history", HISTORY) - HISTORY)
 
 
-def room_of(optimiser: Optimiser) -> Scratch | None:
-    """Where a `functools.partial` of an optimiser keeps its vectors, if that is in files."""
-    room = getattr(optimiser, "keywords", {}).get("room")
+def scratch_in_use() -> Scratch | None:
+    """The room in use, if that is in files."""
+    room = current()
     return room if isinstance(room, Scratch) else None
 
 
 def needed_on_disk(optimiser: Optimiser, sides: tuple[int, int], others: int = 0) -> float:
     """Bytes in files for a picture of (width, height) with a `Scratch`, and `others` as large."""
-    return 3 * FLOAT * math.prod(sides) * (_vectors(optimiser) + others)
+    return 3 * FLOAT * math.prod(sides) * (_vectors(optimiser) + BESIDE + others)
 
 
 def side_within(memory: float, network: VGG, layers: Iterable[str], *asked: Any) -> int | None:
@@ -152,8 +153,8 @@ def needed_for_files(
     resized = [math.prod(_resized(sides, style_size or size)) for sides in styles]
     loading = LOADING * max(map(math.prod, (content, *styles, *starts)))
     images = 3 * FLOAT * (width * height * (1 + len(starts)) + sum(resized))
-    if room_of(optimiser):  # which has the images too, but for one that is enlarged
-        images = 3 * FLOAT * width * height
+    if scratch_in_use():  # which has the images too, each after it was loaded
+        loading, images = loading + 3 * FLOAT * max(width * height, *resized), 0
     run = needed(network, layers, (1, 3, height, width), device, optimiser, **more)
     looked_at = min(max(resized), 4 * tiles.LOOKING**2)
     looking = FLOAT * LOOKING * network.widths["conv1_1"] * looked_at
@@ -194,7 +195,7 @@ def free(device: str) -> float:
 def left(memory: float | None, device: str) -> float:
     """The bytes that this process may still take: those free, or what is left of `memory`."""
     heap.give_back()
-    scratch.rest()
+    current().rest()
     there = free(device)
     if memory is None:
         return there

@@ -1,9 +1,9 @@
-"""A `Room` in files: what an optimiser remembers of large pictures, on a disk in place of memory.
+"""A `Room` in files: what is as large as a large picture, on a disk in place of memory.
 
-A vector is a file that is mapped into memory: a tensor like any other, of which only what was
-touched lately takes memory. That is let go after each block of columns, and before an evaluation
-(`rest`); the system writes it to the disk, and reads it again. A file has no name from its
-beginning on, so that nothing is left of it however the process ends.
+A tensor is a file that is mapped into memory: a tensor like any other, of which only what was
+touched lately takes memory. That is let go after each part that is worked on (`rest`); the system
+writes it to the disk, and reads it again. A file has no name from its beginning on, so that nothing
+is left of it however the process ends.
 """
 
 import math
@@ -19,18 +19,21 @@ import torch
 from torch import Tensor
 
 from stylelab.errors import SettingError, StylelabError
-from stylelab.rows import Room
+from stylelab.room import Room
 
 BLOCK = 2**20  # columns
-_LIVE: "weakref.WeakSet[mmap.mmap]" = weakref.WeakSet()
+_LIVE: "weakref.WeakKeyDictionary[mmap.mmap, int]" = weakref.WeakKeyDictionary()  # and its address
 
 
 class Scratch(Room):
     """Files in `folder`, which is made if it is missing.
 
-        optimiser = functools.partial(lbfgs, room=Scratch("/data/scratch"))
+        with Scratch("/data/scratch") as scratch:
+            content, style = scratch.aside(content), scratch.aside(style)
+            result = transfer(network, content, style)
 
-    Results are those of vectors in memory, to rounding, as sums are over blocks of columns.
+    Results are those in memory, to rounding, as sums are over blocks of columns. A picture of the
+    result is in a file, too, which is there as long as the tensor.
 
     Args:
         folder: on a disk with enough space; one that is kept in memory, a tmpfs, saves none.
@@ -48,14 +51,11 @@ class Scratch(Room):
         except (OSError, ValueError) as error:
             raise SettingError(self._refusal(error, "choose another folder")) from error
 
-    def __repr__(self) -> str:
-        return "Scratch()"  # as checkpoints tell it: results do not depend on the folder
-
     def check_space(self, needed: float) -> None:
         """StylelabError if there are fewer bytes free than `needed`."""
         if (there := shutil.disk_usage(self.folder).free) < needed:
             raise StylelabError(
-                f"{self.folder} has {there / 1e9:.1f} GB free, and the optimiser may need "
+                f"{self.folder} has {there / 1e9:.1f} GB free, and the pictures may need "
                 f"{needed / 1e9:.1f} GB there; name a folder on another disk, or lower --size or "
                 "--history"
             )
@@ -76,26 +76,29 @@ class Scratch(Room):
         except OSError as error:
             advice = f"{size / 1e9:.3g} GB are needed for one file"
             raise StylelabError(self._refusal(error, advice)) from error
-        _LIVE.add(mapped)
-        return torch.frombuffer(mapped, dtype=vector.dtype, count=math.prod(shape)).view(shape)
+        found = torch.frombuffer(mapped, dtype=vector.dtype, count=math.prod(shape)).view(shape)
+        _LIVE[mapped] = found.data_ptr()
+        return found
 
     def aside(self, vector: Tensor) -> Tensor:
-        """A copy of `vector`, of any shape, in a file."""
+        """`vector`, of any shape, in a file: a copy, if it is not in one already."""
+        at = vector.untyped_storage().data_ptr()
+        if any(first <= at < first + len(mapped) for mapped, first in list(_LIVE.items())):
+            return vector
         return self.made(torch.clone, vector.reshape(len(vector), -1)).view(vector.shape)
 
     def blocks(self, vector: Tensor) -> Iterator[slice]:
         """As `Room.blocks`; what a block touched is let go after it."""
         for at in super().blocks(vector):
             yield at
-            rest()
+            self.rest()
+
+    def rest(self) -> None:
+        """Let go of the memory of all tensors in files; it is read again where it is needed."""
+        if hasattr(mmap, "MADV_DONTNEED"):
+            for mapped in list(_LIVE):
+                mapped.madvise(mmap.MADV_DONTNEED)
 
     def _refusal(self, error: Exception, advice: str) -> str:
         reason = getattr(error, "strerror", None) or error
         return f"{self.folder} cannot be written ({reason}); {advice}"
-
-
-def rest() -> None:
-    """Let go of the memory of all vectors in files; it is read again where it is needed."""
-    if hasattr(mmap, "MADV_DONTNEED"):
-        for mapped in list(_LIVE):
-            mapped.madvise(mmap.MADV_DONTNEED)

@@ -20,12 +20,13 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from stylelab.engine import memory, scratch
+from stylelab.engine import memory
 from stylelab.engine.tiles import Tile, tiles
 from stylelab.errors import SettingError
 from stylelab.lbfgs import State
 from stylelab.objective import Losses, Objective
 from stylelab.optimisation import Run
+from stylelab.room import current
 from stylelab.vgg import VGG
 
 Graph = tuple[Tensor, dict[int, Tensor]]  # a tile's pixels, and what terms sum, by their number
@@ -64,7 +65,7 @@ class TiledObjective(Objective):
 
     def value_and_grad(self, image: Tensor) -> tuple[Losses, Tensor]:
         """As `Objective.value_and_grad`."""
-        scratch.rest()
+        current().rest()
         while True:
             try:
                 if self.side is None and self._networks == [self.network]:
@@ -87,7 +88,7 @@ class TiledObjective(Objective):
 
     def _value_and_grad(self, image: Tensor) -> tuple[Losses, Tensor]:
         losses = {term.name: image.new_zeros(len(image)) for term in self.terms}
-        gradient, size = torch.zeros_like(image), tuple(image.shape[2:])
+        gradient, size = current().like(image, *image.shape), tuple(image.shape[2:])
         for group, layers in self.groups:
             found = tiles(self.network, layers, size, self.side)
             for images, row in zip(group.split(1), group.tolist(), strict=True):
@@ -102,7 +103,7 @@ class TiledObjective(Objective):
         self, one: Tensor, images: Tensor, found: list[Tile], gradient: Tensor
     ) -> list[tuple[str, Tensor]]:
         """The losses of one image of the batch; adds to its `gradient`, `(1, 3, H, W)`."""
-        count = len(found)
+        count, room = len(found), current()
         once = count - self._kept(found)  # the first of those that are not computed again
         graphs: dict[int, Graph] = {}
 
@@ -120,6 +121,7 @@ class TiledObjective(Objective):
         sums: dict[int, Tensor] = {}
         for part in self._each(first, range(count)):
             sums = {n: sums[n] + each.to(one.device) if sums else each for n, each in part.items()}
+            room.rest()
         leaves = {number: each.detach().requires_grad_() for number, each in sums.items()}
         with torch.enable_grad():
             losses = self._parts.losses_from(leaves, images, tuple(one.shape[2:]))
@@ -129,6 +131,7 @@ class TiledObjective(Objective):
         # Added in one order, however many are kept: the memory at hand changes no bit.
         for number, slope in chain(self._each(second, range(once)), last.items()):
             gradient[:, :, *found[number].seen] += slope.to(gradient)
+            room.rest()
         return [(name, loss.detach()) for name, loss in losses]
 
     def _kept(self, found: list[Tile]) -> int:

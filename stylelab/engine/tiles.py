@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from stylelab.room import current
 from stylelab.vgg import LAYERS, VGG, WHOLE, Window
 
 PIXELS = LAYERS[0]  # the layer whose positions are the pixels
@@ -68,7 +69,7 @@ class Tile:
     def features(self, network: VGG, seen: Tensor) -> Iterator[tuple[str, Tensor]]:
         """Its own features at each layer, from the pixels that it sees, `(N, 3, h, w)`."""
         x = network.input(seen)
-        for layer in network.layers[: network.layers.index(self.layers[-1]) + 1]:
+        for layer in network.up_to(self.layers[-1]):
             x = F.relu_(network.convolve(layer, x))
             if layer in self.layers:
                 x, own = _WithPart.apply(x, *(axis.inside(layer) for axis in self.axes))
@@ -141,8 +142,8 @@ def margin(network: VGG, layers: Iterable[str]) -> int:
     further, and before a pooling a position is two.
     """
     layers, reach = network.check_layers(layers), 0
-    up_to = network.layers[: network.layers.index(layers[-1]) + 1]
-    for before, layer in itertools.pairwise([PIXELS, *up_to][::-1]):
+    computed = [PIXELS, *network.up_to(layers[-1])]
+    for before, layer in itertools.pairwise(computed[::-1]):
         reach = (reach + 1) << (_poolings(before) - _poolings(layer))
     return -(-reach // grid_of(layers)) * grid_of(layers)
 
@@ -169,3 +170,4 @@ def in_tiles(
     for tile in found:
         for layer, features in tile.features(network, image[:, :, *tile.seen]):
             yield layer, tile.window(layer), features
+        current().rest()

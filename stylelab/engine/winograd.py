@@ -80,8 +80,7 @@ def still_to_make(network: VGG, deepest: str, device: str) -> int:
     ours = isinstance(network.convolution, Convolution) and device == "cpu"
     if not ours or network.dtype != torch.float32:
         return 0
-    layers = network.layers[: network.layers.index(deepest) + 1]
-    weights = [network.get_submodule(layer).weight for layer in layers]
+    weights = [network.get_submodule(layer).weight for layer in network.up_to(deepest)]
     missing = [w for w in weights if _is_wide(w) and network.convolution.known(w) is None]
     return sum(2 * 36 * w.shape[0] * w.shape[1] * w.element_size() for w in missing)
 

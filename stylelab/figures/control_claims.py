@@ -56,8 +56,8 @@ def colour_matching(e: Evidence) -> Iterator[Claim]:
     names = "root", "cholesky", "cholesky_reversed"
     after = [of.palette_distance(e.panels[name], photograph) for name in names]
     yield Claim(
-        "Each recolouring gives the painting the photograph's mean and covariance: under a quarter "
-        "of the distance is left, where colours had to be cut off",
+        "Each recolouring gives the painting the photograph's mean and covariance. Under a quarter "
+        "of the distance is left: some colours leave the range from 0 to 1, and are cut off there",
         {"before": [before], "after": after},
         max(after) < before / 4,
     )
@@ -180,7 +180,7 @@ def strokes(e: Evidence) -> Iterator[Claim]:
 def blends(e: Evidence) -> Iterator[Claim]:
     first, second = ([e.style(name, part) for name in e.panels] for part in ("first", "second"))
     yield Claim(
-        "As the weight goes over, the distance to the first style rises and to the second falls",
+        "With the weight of the second style the distance to the first rises, that to it falls",
         {"to the first": first, "to the second": second},
         rises(first) and falls(second),
     )

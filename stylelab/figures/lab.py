@@ -97,7 +97,7 @@ class Lab:
         pictures = dict(pictures or {})
         if not isinstance(drawing, Figure):
             pictures |= {panel.name: panel.image for panel in drawing if panel.name}
-            footer = self.footer(images.values(), self._note(settings, results))
+            footer = self.footer(images.values(), self.note(*results.values(), **settings))
             layout = {"columns": columns, "rows": rows, "headings": headings}
             drawing = panels.panel_grid(drawing, **layout, footer=footer)
         record = self.records[name] = records.make_record(
@@ -112,13 +112,23 @@ class Lab:
         )
         return records.show(records.save_figure(drawing, record, self.output, pictures))
 
-    def _note(self, settings: Mapping[str, object], results: Mapping[str, Result]) -> str:
-        """How a figure was made, as far as all its panels share it; by default from white noise."""
-        ratio, init = settings.get("alpha_beta"), settings.get("init", "noise")
-        words = [f"α/β = {panels.power_of_ten(ratio)}"] if isinstance(ratio, float) else []
+    def note(
+        self,
+        *results: Result,
+        alpha_beta: object = None,
+        init: object = "noise",
+        size: int | None = None,
+        **others: object,
+    ) -> str:
+        """How a figure was made, for its footer: ratio, start, steps of the first result, size.
+
+        What is not one ratio or one start, since panels differ in it, is left out; so are `others`.
+        """
+        one = isinstance(alpha_beta, float)
+        words = [f"α/β = {panels.power_of_ten(alpha_beta)}"] if one else []
         words += [f"from {STARTS[init]}"] if isinstance(init, str) else []
-        words += [f"{r.steps} steps in {name_of(r.parametrisation)}" for r in results.values()][:1]
-        return ", ".join([*words, f"{settings.get('size', self.parameters['size'])} px"])
+        words += [f"{each.steps} steps in {name_of(each.parametrisation)}" for each in results[:1]]
+        return ", ".join([*words, f"{size or self.parameters['size']} px"])
 
     def claims(self, name: str, said: str = "the paper's statement, in numbers of ours") -> object:
         """The claims about a saved figure, under `said`; what was measured; whether each holds."""
