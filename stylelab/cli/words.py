@@ -61,8 +61,8 @@ def add_transfer(parser: argparse.ArgumentParser) -> None:
     about = "how much memory the work may take, such as 4GB (default: what is free)"
     add("--memory", type=gigabytes, metavar="GB", help=about)
     about = (
-        "keep what grows with the picture, above all what the optimiser remembers, in files in "
-        "this folder, which are gone at the end: less memory for a large picture on a CPU"
+        "keep all that grows with the picture in files in this folder, which are gone at the end: "
+        "far less memory for a large picture on a CPU"
     )
     add("--scratch", help=about, **FOLDER)
     precisions = "of the convolutions; tf32 and bfloat16 are faster on a GPU (default: float32)"
