@@ -236,6 +236,7 @@ def check_image(image: object, name: str = "image") -> Tensor:
         wrong = f"the shape {tuple(image.shape)}"
     else:
         low, high = (float(value) for value in image.detach().float().aminmax())
+        current().rest()
         if not (low >= -TOLERANCE and high <= 1 + TOLERANCE):  # neither holds for NaN
             wrong = f"values from {low:.4g} to {high:.4g}"
     if wrong:
