@@ -65,7 +65,7 @@ CASES: list[Case] = [  # the quickest first
     *(("vgg19-mini", 4096, way) for way in ("whole", "tiles", "tiles:2048", "memory:6")),
     *(("vgg19-mini", 8192, way) for way in ("tiles", "whole")),
     *(("random", 2048, way) for way in ("whole", "tiles")),
-    *(("vgg19-mini", size, "scratch") for size in (2048, 4096, 8192)),
+    *(("vgg19-mini", size, "scratch:512") for size in (2048, 4096, 8192)),
     *(("random", size, "scratch:512") for size in (2048, 4096)),
     ("random", 4096, "tiles"),
 ]

@@ -113,7 +113,6 @@ def draw_large(data: dict) -> Figure:
         for way, label, colour in (
             ("whole", "whole", COLOURS["textbook"]),
             ("tiles", "tiles of 1024", COLOURS["stylelab"]),
-            ("scratch", "tiles of 1024, --scratch", MORE[0]),
             ("scratch:512", "tiles of 512, --scratch", MORE[0]),
         ):
             line = [
