@@ -59,11 +59,11 @@ def save_animation(frames: Mapping[int, Tensor], name: str, output: str | Path =
 
 
 def _frame(image: Tensor, label: str) -> Image.Image:
-    """A picture with its label below, in 128 colours of its own."""
+    """A picture with its label below, in 128 colours of its own, the rare ones too."""
     height = max(1, round(WIDTH * image.shape[2] / image.shape[3]))
     pixels = resize(image.detach().float().cpu(), (height, WIDTH)).clamp(0, 1)[0]
     whole = Image.new("RGB", (WIDTH, height + STRIP), "white")
     whole.paste(Image.fromarray(pixels.mul(255).round().byte().permute(1, 2, 0).numpy()))
     place = (WIDTH / 2, height + STRIP / 2)
     ImageDraw.Draw(whole).text(place, label, "black", ImageFont.load_default(13), anchor="mm")
-    return whole.quantize(128, dither=Image.Dither.FLOYDSTEINBERG)
+    return whole.quantize(128, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.FLOYDSTEINBERG)
