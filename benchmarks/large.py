@@ -1,6 +1,7 @@
 """Large images: peak memory and seconds per step, whole, in tiles, and with recomputation.
 
-    python -m benchmarks.large                          all cases, kept in results/large.json
+    python -m benchmarks.large                          kept in results/large.json
+    python -m benchmarks.large scratch                  with --scratch; results/scratch.json
     python -m benchmarks.large --quick                  small: does it run?
     python -m benchmarks.large vgg19-mini 4096 tiles    one case, in this process
     python -m benchmarks.large --estimate               what a GPU could hold, by the estimate
@@ -63,11 +64,13 @@ CASES: list[Case] = [  # the quickest first
     *(("vgg19-mini", 2048, way) for way in ("memory:1.6", "memory:2.4", "recomputed")),
     *(("random", 1024, way) for way in ("whole", "tiles:512", "tiles:256", "recomputed")),
     *(("vgg19-mini", 4096, way) for way in ("whole", "tiles", "tiles:2048", "memory:6")),
-    *(("vgg19-mini", 8192, way) for way in ("tiles", "whole")),
     *(("random", 2048, way) for way in ("whole", "tiles")),
+    *(("vgg19-mini", 8192, way) for way in ("whole", "tiles")),
+    ("random", 4096, "tiles"),
+]
+SCRATCH: list[Case] = [
     *(("vgg19-mini", size, "scratch:512") for size in (2048, 4096, 8192)),
     *(("random", size, "scratch:512") for size in (2048, 4096)),
-    ("random", 4096, "tiles"),
 ]
 QUICK: list[Case] = [
     ("vgg19-mini", 256, way) for way in ("whole", "tiles:128", "memory:1", "recomputed")
@@ -215,10 +218,11 @@ def main() -> None:
     if sys.argv[1:] == ["--estimate"]:
         print(estimate())
         return
-    quick, began = sys.argv[1:] == ["--quick"], time.perf_counter()
+    quick, scratch = (sys.argv[1:] == [each] for each in ("--quick", "scratch"))
+    began, name = time.perf_counter(), "scratch.json" if scratch else "large.json"
     with TemporaryDirectory() as folder:
-        store = Store((Path(folder) if quick else RESULTS) / "large.json", machine(CPU))
-        for case in QUICK if quick else CASES:
+        store = Store((Path(folder) if quick else RESULTS) / name, machine(CPU))
+        for case in QUICK if quick else SCRATCH if scratch else CASES:
             if store.measure(key := key_of(case), lambda case=case: apart(*case)):
                 print(key, store.data["measurements"][key], flush=True)
     print(f"\n{table(store.data['measurements'])}\n\n{time.perf_counter() - began:.0f} s")

@@ -113,7 +113,6 @@ def draw_large(data: dict) -> Figure:
         for way, label, colour in (
             ("whole", "whole", COLOURS["textbook"]),
             ("tiles", "tiles of 1024", COLOURS["stylelab"]),
-            ("scratch:512", "tiles of 512, --scratch", MORE[0]),
         ):
             line = [
                 (size, of_network[network, size, way]["bytes"] / 1e9)
@@ -146,7 +145,6 @@ def _at_one_size(axis: Axes, found: dict[tuple, dict], size: int) -> None:
     for kind, unit, label, look, colour in (
         ("whole", "", "whole", "s", COLOURS["textbook"]),
         ("tiles", " ", "tiles, sides in pixels", "o-", COLOURS["stylelab"]),
-        ("scratch", " ", "the same, --scratch", "v-", MORE[0]),
         ("memory", " GB", "--memory", "^-", MORE[1]),
         ("recomputed", "", "recomputed", "D", MORE[3]),
     ):

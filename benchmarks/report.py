@@ -2,8 +2,8 @@
 
 python -m benchmarks.report [FILE ...]
 
-Each is written once there are results: cpu.json, quality.json and large.json in results/. With
-files of results: prints their tables in Markdown instead.
+Each is written once there are results: cpu.json, quality.json, large.json and scratch.json in
+results/. With files of results: prints their tables in Markdown instead.
 """
 
 import sys
@@ -18,6 +18,7 @@ PAGE = RESULTS.parents[1] / "docs" / "speed.md"
 BEGIN, END = "<!-- benchmarks.report: begin -->", "<!-- benchmarks.report: end -->"
 QUALITY = "<!-- benchmarks.report quality: begin -->", "<!-- benchmarks.report quality: end -->"
 LARGE = "<!-- benchmarks.report large: begin -->", "<!-- benchmarks.report large: end -->"
+SCRATCH = "<!-- benchmarks.report scratch: begin -->", "<!-- benchmarks.report scratch: end -->"
 
 Row = tuple[str, str, str]  # goal, measured, whether it is met
 NO_GPU = "unconfirmed: no GPU here"
@@ -266,7 +267,8 @@ def main() -> None:
         print("\n\n".join(table(read(file)) for file in files))
     else:
         write(PAGE, RESULTS / "cpu.json")
-        for name, markers in (("quality", QUALITY), ("large", LARGE)):
+        parts = {"quality": QUALITY, "large": LARGE, "scratch": SCRATCH}
+        for name, markers in parts.items():
             if (found := RESULTS / f"{name}.json").exists():
                 write(PAGE, found, *markers)
 

@@ -358,7 +358,10 @@ def test_wrong_requests_are_refused(monkeypatch, asked):
         program.main()
 
 
-@pytest.mark.parametrize("name, part", [("quality", report.QUALITY), ("large", report.LARGE)])
+PARTS = [("quality", report.QUALITY), ("large", report.LARGE), ("scratch", report.SCRATCH)]
+
+
+@pytest.mark.parametrize("name, part", PARTS)
 def test_the_page_on_speed_has_the_tables(tmp_path, name, part):
     if not (results := store.RESULTS / f"{name}.json").exists():
         pytest.skip("not measured yet")

@@ -121,9 +121,11 @@ def test_a_detail_is_the_same_part_enlarged_with_its_pixels_as_squares():
 
 
 @pytest.mark.parametrize("columns", [1, 3])
-def test_cells_are_as_tall_as_the_tallest_picture_needs(columns):
-    panels = [figures.Panel(picture(20, 40, 0.5)), figures.Panel(picture(40, 40, 0.5))]
+def test_rows_are_as_tall_as_the_tallest_picture_needs(columns):
+    panels = [figures.Panel(picture(20, 40, 0.5), "a"), figures.Panel(picture(40, 40, 0.5), "b")]
     axes = figures.panel_grid(panels, columns=columns).axes[0]
+    for image, label in zip(axes.images, axes.texts, strict=True):  # just below its picture
+        assert 0 < image.get_extent()[2] - label.get_position()[1] < 0.3
     for image, ratio in zip(axes.images, (0.5, 1.0), strict=True):
         left, right, bottom, top = image.get_extent()
         assert (top - bottom) / (right - left) == pytest.approx(ratio)

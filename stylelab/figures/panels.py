@@ -1,5 +1,6 @@
 """Pictures side by side, as the paper's figures show them, and curves of the loss."""
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import ceil
@@ -75,7 +76,7 @@ def panel_grid(
     """Panels row by row, with a label under each and a footer below them all.
 
     Args:
-        panels: pictures of any sizes, in cells as tall as the tallest needs; None leaves one empty.
+        panels: pictures of any sizes, in rows as tall as the tallest needs; None leaves one empty.
         rows, headings: labels left of the rows, all lines but the first small; above the columns.
         footer: text under the panels; long lines are wrapped.
         width: of the figure, in inches.
@@ -85,27 +86,28 @@ def panel_grid(
     """
     if not panels or columns < 1:
         raise SettingError("a figure needs at least one panel and one column")
-    shown = [panel for panel in panels if panel is not None]
+    lines = [panels[first : first + columns] for first in range(0, len(panels), columns)]
     left = GAP + (_row_width(rows) if rows else 0)
     above = 0.22 + 0.17 * max(text.count("\n") + 1 for text in headings) if headings else GAP
     step = (width - left) / columns
     wide = step - GAP
-    tall = wide * max(panel.image.shape[-2] / panel.image.shape[-1] for panel in shown)
-    pitch = tall + (LABEL if any(panel.label for panel in shown) else GAP)
-    canvas = Canvas(width, above + pitch * -(-len(panels) // columns), footer)
-    highest = canvas.height - above - tall  # lower edge of the first row
+    below = LABEL if any(panel and panel.label for panel in panels) else GAP
+    heights = [wide * max((_aspect(panel) for panel in line if panel), default=0) for line in lines]
+    canvas = Canvas(width, above + sum(heights) + below * len(lines), footer)
+    ends = itertools.accumulate(height + below for height in heights)
+    edges = [canvas.height - above - end + below for end in ends]  # the lower ones of the rows
     for column, heading in enumerate(headings):
         canvas.text(left + column * step + wide / 2, canvas.height - above / 2, heading, 9.5)
     for row, label in enumerate(rows):
         name, _, about = label.partition("\n")
-        middle, high = highest - row * pitch + tall / 2, 0.15 * len(about.splitlines())
+        middle, high = edges[row] + heights[row] / 2, 0.15 * len(about.splitlines())
         canvas.text(GAP, middle + high / 2, name, 11, ha="left")
         canvas.text(GAP, middle - 0.11, about, 8.5, ha="left", color="0.35")
     for i, panel in enumerate(panels):
         if panel is None:
             continue
-        x, y = left + (i % columns) * step, highest - (i // columns) * pitch
-        place = canvas.picture(panel.image, (x, y, wide, tall), panel.cmap)
+        x, y = left + (i % columns) * step, edges[i // columns]
+        place = canvas.picture(panel.image, (x, y, wide, wide * _aspect(panel)), panel.cmap)
         canvas.text(x + wide / 2, y - 0.13, panel.label, 10, parse_math=False)
         if panel.inset is not None:
             scale = INSET * wide / max(panel.inset.shape[2:])
@@ -117,6 +119,10 @@ def panel_grid(
             canvas.frame(box, "black", 3)  # an outline
             canvas.frame(box, "white", 1.5)
     return canvas.figure
+
+
+def _aspect(panel: Panel) -> float:
+    return panel.image.shape[-2] / panel.image.shape[-1]
 
 
 def _row_width(rows: Sequence[str]) -> float:
