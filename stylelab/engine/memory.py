@@ -20,7 +20,7 @@ from stylelab.errors import StylelabError
 from stylelab.lbfgs import State, lbfgs
 from stylelab.objective import CPU_PIXELS, ContentTerm, Objective
 from stylelab.optimisation import Optimiser, Run, optimiser_name
-from stylelab.room import current
+from stylelab.room import LARGE, current
 from stylelab.vgg import VGG
 
 GB = 1e9
@@ -31,6 +31,7 @@ HISTORY = 20  # pairs (s, y) that L-BFGS keeps, where no other number is asked f
 # iterates, gradients, directions, means, and temporary ones. Any other counts as L-BFGS.
 VECTORS = {"lbfgs": 2 * HISTORY + 12, "adam": 12}
 IN_FILES = 0.7  # the same, where what is as large as a picture is in files
+NOT_IN_PARTS = 15  # the same, of a picture that is too small to be transformed in parts
 BESIDE = 8  # images that are in files beside the optimiser's vectors: the gradient, the start
 # Maps held at the peak for each that is computed: features, gradients, copies with an edge.
 MAPS = {"zeros": 2.3, "reflect": 2.7}
@@ -79,7 +80,8 @@ def needed(
     vectors, room = 3 * _vectors(optimiser) * count, scratch_in_use()
     fixed = winograd.still_to_make(network, network.check_layers(layers)[-1], device)
     if room:  # and a block of all vectors, twice
-        vectors, fixed = 3 * IN_FILES * count, fixed + 2 * FLOAT * room.block * _vectors(optimiser)
+        vectors = 3 * (IN_FILES if pixels > LARGE else NOT_IN_PARTS) * count
+        fixed += 2 * FLOAT * room.block * _vectors(optimiser)
     maps = MAPS[network.padding] * maps_per_pixel(network, layers) + _maps(network, guided)
     targets = 0 if room else _maps(network, targets) * count
     return fixed + FLOAT * (pixels * (vectors + targets) + seen * maps * at_once)
