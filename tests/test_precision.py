@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from stylelab import load, transfer
+from stylelab import gallery, load, transfer
 from stylelab.engine import precision
 from stylelab.engine.checkpoint import describe
 from stylelab.errors import SettingError
@@ -53,15 +53,18 @@ def test_bfloat16_is_near_float32_and_says_what_it_is():
     exact, low = load("vgg19-mini"), load("vgg19-mini", precision="bfloat16")
     assert precision.precision_of(exact) == "float32"
     assert precision.precision_of(low) == "bfloat16"
-    content, style = torch.rand(2, 1, 3, 32, 32)
+    content, style = (gallery.open(name, 64) for name in ("pagoda", "swirling_night"))
     one = [Transfer(content, style, alpha_beta=1.0, init="style")]
-    found = []
+    losses, found = [], []
     for network in (exact, low):
         objective, start = transfer_objective(network, one), transfer_start(network, one)
-        found.append(objective.value_and_grad(start)[1])
+        terms, gradient = objective.value_and_grad(start)
+        losses.append(sum(terms.values()))
+        found.append(gradient)
         assert describe(Run(objective, start, 1))["precision"] == precision.precision_of(network)
     difference = (found[0] - found[1]).norm() / found[0].norm()
-    assert 1e-5 < difference < 0.1
+    torch.testing.assert_close(*losses, atol=0, rtol=0.01)
+    assert 1e-5 < difference < 0.2  # a maximum of nearly equal values may be another's
     result = transfer(low, content, style, steps=3, progress=False)
     assert result.losses[-1] < result.losses[0]
 
