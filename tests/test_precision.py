@@ -50,7 +50,8 @@ def test_it_is_the_convolution_and_its_gradient(padding):
 
 
 def test_bfloat16_is_near_float32_and_says_what_it_is():
-    exact, low = load("vgg19-mini"), load("vgg19-mini", precision="bfloat16")
+    kind = {"pooling": "avg"}  # rounding may choose another maximum, and change a gradient a lot
+    exact, low = load("vgg19-mini", **kind), load("vgg19-mini", precision="bfloat16", **kind)
     assert precision.precision_of(exact) == "float32"
     assert precision.precision_of(low) == "bfloat16"
     content, style = (gallery.open(name, 64) for name in ("pagoda", "swirling_night"))
@@ -64,7 +65,7 @@ def test_bfloat16_is_near_float32_and_says_what_it_is():
         assert describe(Run(objective, start, 1))["precision"] == precision.precision_of(network)
     difference = (found[0] - found[1]).norm() / found[0].norm()
     torch.testing.assert_close(*losses, atol=0, rtol=0.01)
-    assert 1e-5 < difference < 0.2  # a maximum of nearly equal values may be another's
+    assert 1e-5 < difference < 0.1
     result = transfer(low, content, style, steps=3, progress=False)
     assert result.losses[-1] < result.losses[0]
 
