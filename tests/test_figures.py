@@ -208,7 +208,7 @@ MADE = "3 steps in frequencies"
             {"alpha_beta": 0.5, "init": ["noise", "style"], "size": 24},
             f"α/β = 0.5, {MADE}, 24 px",
         ),
-        ({"layers": ["conv1_1"]}, f"from white noise, {MADE}, 48 px"),
+        ({"layers": ["conv1_1"], "steps": 7}, f"from white noise, {MADE}, 48 px"),
     ],
 )
 def test_a_figures_footer_says_what_its_panels_share(lab, result, settings, said, monkeypatch):
@@ -295,6 +295,12 @@ def test_a_footer_names_each_network_and_credits_each_image_once(lab, network):
     assert lab.footer(["content", "C", "content"], "3 steps") == figures.footer(
         [network], ["coffee", "storm"], "3 steps"
     )
+    assert lab.footer([], "drawn by code") == "Network: tiny, avg pooling · drawn by code"
+
+
+def test_the_steps_of_pictures_without_a_result_are_told_by_the_caller(lab):
+    assert lab.note(init="content", steps=7) == "from the content image, 7 steps, 48 px"
+    assert lab.note(init=None) == "48 px"
 
 
 def test_a_page_gets_the_smaller_of_two_formats(lab, result, tmp_path):

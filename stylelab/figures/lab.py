@@ -118,16 +118,19 @@ class Lab:
         alpha_beta: object = None,
         init: object = "noise",
         size: int | None = None,
+        steps: int | None = None,
         **others: object,
     ) -> str:
         """How a figure was made, for its footer: ratio, start, steps of the first result, size.
 
-        What is not one ratio or one start, since panels differ in it, is left out; so are `others`.
+        `steps` are told if there is no result. What is not one ratio or one start, since panels
+        differ in it, is left out; so are `others`.
         """
         one = isinstance(alpha_beta, float)
         words = [f"α/β = {panels.power_of_ten(alpha_beta)}"] if one else []
         words += [f"from {STARTS[init]}"] if isinstance(init, str) else []
         words += [f"{each.steps} steps in {name_of(each.parametrisation)}" for each in results[:1]]
+        words += [f"{steps} steps"] if steps and not results else []
         return ", ".join([*words, f"{size or self.parameters['size']} px"])
 
     def claims(self, name: str, said: str = "the paper's statement, in numbers of ours") -> object:

@@ -156,11 +156,11 @@ def loss_curves(result: Result, labels: Sequence[str]) -> Figure:
 
 
 def footer(networks: Iterable[VGG], images: Iterable[str], *notes: str) -> str:
-    """The line under a figure: its networks, `notes` on how it was made, its images by name."""
+    """The line under a figure: its networks, `notes` on how it was made, its images if any."""
     used = "; ".join(f"{network.name}, {network.pooling} pooling" for network in networks)
     entries = map(gallery.info, dict.fromkeys(images))
     credits = "; ".join(f"{entry.title}, {entry.artist}" for entry in entries)
-    return " · ".join((f"Network: {used}", *notes, f"Images: {credits}"))
+    return " · ".join((f"Network: {used}", *notes, *([f"Images: {credits}"] if credits else [])))
 
 
 def power_of_ten(value: float) -> str:
