@@ -48,15 +48,17 @@ class Canvas:
     def picture(self, image: Tensor, box: Box, cmap: str = MAPS, alpha: float = 1.0) -> Box:
         """An image `(1, 3, H, W)`, or a map `(H, W)` in colours, fitted into `box`.
 
-        Values below 0 and above 1 are drawn as 0 and 1. Returns the place of the picture.
+        Values below 0 and above 1 are drawn as 0 and 1. Maps, and images that are enlarged more
+        than six times, show their pixels. Returns the place of the picture.
         """
-        between = "lanczos" if image.dim() == 4 else "nearest"
         pixels = (image[0].permute(1, 2, 0) if image.dim() == 4 else image).detach().clamp(0, 1)
         x, y, width, height = box
         scale = min(width / pixels.shape[1], height / pixels.shape[0])
         wide, high = scale * pixels.shape[1], scale * pixels.shape[0]
+        smooth = image.dim() == 4 and scale * DPI <= 6
         x, y = x + (width - wide) / 2, y + (height - high) / 2
-        look = {"cmap": cmap, "alpha": alpha, "vmin": 0, "vmax": 1, "interpolation": between}
+        look = {"cmap": cmap, "alpha": alpha, "vmin": 0, "vmax": 1}
+        look["interpolation"] = "lanczos" if smooth else "nearest"
         place = (x, x + wide, y, y + high)
         self.axes.imshow(pixels.cpu().numpy(), extent=place, aspect="auto", **look)
         self.frame((x, y, wide, high), "white", 0.5, zorder=0)

@@ -83,8 +83,9 @@ def receptive_fields(
     `boxes`: the rows and columns that one position of each layer sees; `influences`: how much each
     pixel changes it, `(H, W)`; `fields`: the full width of the receptive field.
     """
-    tall = 5.6 * picture.shape[2] / picture.shape[3]
-    canvas = Canvas(10.0, tall + 0.24, footer)
+    squares = 3.5  # the height of both rows, with their captions
+    tall = max(squares, 5.6 * picture.shape[2] / picture.shape[3])
+    canvas, top = Canvas(10.0, tall + 0.24, footer), 0.12 + (tall + squares) / 2
     left, bottom, wide, tall = canvas.picture(picture, (0.12, 0.12, 5.6, tall))
     scale = wide / picture.shape[3]
     for i, (layer, (rows, columns)) in enumerate(boxes.items()):
@@ -93,12 +94,12 @@ def receptive_fields(
         canvas.frame(box, "white", 3)  # an outline
         canvas.frame(box, COLOURS[i])
         strength = influences[layer][rows[0] : rows[1] + 1, columns[0] : columns[1] + 1]
-        x, y = 5.95 + 1.34 * (i % 3), bottom + tall - 1.24 - (i // 3) * (tall - 1.65)
+        x, y = 5.95 + 1.34 * (i % 3), top - 1.24 - 1.85 * (i // 3)
         place = canvas.picture((strength / strength.max()).sqrt(), (x, y, 1.24, 1.24), "gray")
         canvas.frame(place, COLOURS[i], 3)
         canvas.text(x + 0.62, y - 0.23, f"{layer}\n{fields[layer]} × {fields[layer]} px", 9)
     words = "The pixels on which\none position of\na layer depends,\nand how much\n(bright: much)."
-    canvas.text(5.95 + 3.3, bottom + 0.93, words, 8.5, color="0.35")
+    canvas.text(5.95 + 3.3, top - 2.47, words, 8.5, color="0.35")
     return canvas.figure
 
 
