@@ -133,7 +133,7 @@ class Lab:
         words += [f"{steps} steps"] if steps and not results else []
         return ", ".join([*words, f"{size or self.parameters['size']} px"])
 
-    def claims(self, name: str, said: str = "the paper's statement, in numbers of ours") -> object:
+    def claims(self, name: str, said: str = "the paper's statement, with our bounds") -> object:
         """The claims about a saved figure, under `said`; what was measured; whether each holds."""
         rows = [
             (claim["statement"], "; ".join(records.numbers(claim)), ("NO", "yes")[claim["holds"]])
