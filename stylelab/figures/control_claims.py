@@ -190,7 +190,7 @@ def blends(e: Evidence) -> Iterator[Claim]:
     parts = [e.images[part] for part in ("first", "second")]
     overlay = [measures.style_distance(e.network, laid_over, x, STYLE_LAYERS) for x in parts]
     yield Claim(
-        "A blend is more than both pictures laid over each other: its style distances add up to less",
+        "A blend is more than both pictures laid over each other: its style distances sum to less",
         {"blend": [first[middle], second[middle]], "laid over": overlay},
         first[middle] + second[middle] < sum(overlay),
     )
