@@ -72,7 +72,7 @@ def run(
         if cell.cell_type == "code":
             cell.update(outputs=shown, execution_count=count if cell.source else None)
     nbformat.write(page, executed)
-    made = [executed.parent / name for name in ("figure.png", "figure.json", "panels/a.png")]
+    made = [executed.parent / name for name in ("figure.png", "figure.json", "curves.png", "panels/a.png")]
     for file in made:
         file.parent.mkdir(exist_ok=True)
         file.write_text(f"{file.name} of {values['size']} pixels")
@@ -97,7 +97,9 @@ def test_figures_and_outputs_of_finished_runs_are_kept(root):
     kept = {path.name: path.read_text() for path in figures.iterdir()}
     assert kept.pop("README.md") == ""
     assert kept == {name: f"{name} of 512 pixels" for name in ("figure.png", "figure.json")}
-    assert (root / "figures/quick-vgg19-mini/figure.png").read_text() == "figure.png of 256 pixels"
+    quick = root / "figures" / tool.QUICK  # has those without a record, too
+    assert (quick / "figure.png").read_text() == "figure.png of 256 pixels"
+    assert (quick / "curves.png").read_text() == "curves.png of 256 pixels"
 
     after = nbformat.read(notebook, as_version=4)
     nbformat.validate(after)

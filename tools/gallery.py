@@ -2,7 +2,8 @@
 
     python tools/gallery.py
 
-Figures and records of build/paper-vgg19-mini and build/quick-vgg19-mini go to figures/. Outputs of
+Figures and records of build/quick-vgg19-mini go to figures/, and those figures of
+build/paper-vgg19-mini that have a record: the others are large and beside the point. Outputs of
 the quick run, which used the values written in the notebooks, go into notebooks/*.ipynb, and so
 does the picture that a notebook opens with: the figure that its first cell's metadata `opening`
 names becomes that cell's attachment `opening.jpg`.
@@ -28,8 +29,7 @@ from stylelab.runs import notebooks as runner
 from stylelab.runs import uptodate
 
 ROOT = Path(__file__).resolve().parents[1]
-QUICK = "quick-vgg19-mini"
-FOLDERS = ("paper-vgg19-mini", QUICK)
+PAPER, QUICK = "paper-vgg19-mini", "quick-vgg19-mini"
 KEPT = (".png", ".gif", ".json")
 LARGEST = 3_000_000  # bytes of an executed notebook
 OPENING, OPENING_SIDE, OPENING_BYTES = "opening.jpg", 900, 90_000
@@ -39,8 +39,9 @@ WIDGET = "application/vnd.jupyter.widget-view+json"
 def main(root: Path = ROOT) -> int:
     """Bring figures/ and notebooks/ of the checkout `root` up to date with its build/."""
     notebooks = runner.find(root / "notebooks")
-    figures = {name: figures_of(root / "build" / name, notebooks) for name in FOLDERS}
+    figures = {name: figures_of(root / "build" / name, notebooks) for name in (PAPER, QUICK)}
     pages = {path: page(root / "build" / QUICK / path.name, path, root) for path in notebooks}
+    figures[PAPER] = recorded(figures[PAPER])
     for name, files in figures.items():
         keep(files, root / "figures" / name)
     for notebook, text in pages.items():
@@ -66,6 +67,12 @@ def figures_of(folder: Path, notebooks: list[Path]) -> list[Path]:
             )
         files += [path for path in made if path.parent == folder and path.suffix in KEPT]
     return files
+
+
+def recorded(files: list[Path]) -> list[Path]:
+    """The records among files, and the figures that have one."""
+    names = {file.stem for file in files if file.suffix == ".json"}
+    return [file for file in files if file.stem in names]
 
 
 def keep(files: list[Path], target: Path) -> None:
