@@ -72,7 +72,8 @@ def run(
         if cell.cell_type == "code":
             cell.update(outputs=shown, execution_count=count if cell.source else None)
     nbformat.write(page, executed)
-    made = [executed.parent / name for name in ("figure.png", "figure.json", "curves.png", "panels/a.png")]
+    names = ("figure.png", "figure.json", "curves.png", "panels/a.png")
+    made = [executed.parent / name for name in names]
     for file in made:
         file.parent.mkdir(exist_ok=True)
         file.write_text(f"{file.name} of {values['size']} pixels")
