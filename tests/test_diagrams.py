@@ -6,7 +6,7 @@ import torch
 from stylelab import synthesis
 from stylelab.description import Transfer
 from stylelab.figures import algorithm, diagrams
-from stylelab.figures.canvas import Canvas
+from stylelab.figures.canvas import DPI, Canvas
 from stylelab.figures.films import Film
 
 
@@ -172,3 +172,12 @@ def test_numbers_stand_in_their_cells_and_the_marked_block_is_framed():
     corners = frame.get_bbox()
     inside = [name for name, place in where.items() if corners.contains(*place)]
     assert inside == ["−2", "0"]
+
+
+def test_an_image_that_is_enlarged_much_shows_its_pixels():
+    """Smooth enlargement would draw rings around edges that are not in the image."""
+    canvas, image = Canvas(4.0, 4.0), torch.rand(1, 3, 16, 16)
+    canvas.picture(image, (0.0, 0.0, 15 * 6 / DPI, 15 * 6 / DPI))
+    canvas.picture(image, (0.0, 0.0, 17 * 6 / DPI, 17 * 6 / DPI))
+    drawn = [each.get_interpolation() for each in canvas.axes.images]
+    assert drawn == ["lanczos", "nearest"]
